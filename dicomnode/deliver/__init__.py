@@ -1,0 +1,1 @@
+"""The storage SCU: every result object to every destination once."""

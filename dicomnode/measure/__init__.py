@@ -1,0 +1,1 @@
+"""A segmentation becomes numbers with units; pure numpy."""

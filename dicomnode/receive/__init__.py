@@ -1,0 +1,1 @@
+"""The storage SCP: who may connect, how an instance is kept before Success is said."""

@@ -1,0 +1,1 @@
+"""Segmentation and measurements become DICOM results (SEG, SR), JSON and pictures."""

@@ -1,0 +1,1 @@
+"""A volume becomes a :class:`~dicomnode.segment.segmentation.Segmentation`: lungs, sides, lobes, lesions."""

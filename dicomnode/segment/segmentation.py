@@ -1,0 +1,115 @@
+"""What a model found, voxel by voxel, on the volume's grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Label(IntEnum):
+    """Values of the label map. Every value but background lies inside the lung."""
+
+    BACKGROUND = 0
+    NORMAL_LUNG = 1
+    GROUND_GLASS = 2
+    CONSOLIDATION = 3
+    EFFUSION = 4
+
+
+class Side(IntEnum):
+    """Values of the side map: the patient's right and left lung."""
+
+    NONE = 0
+    RIGHT = 1
+    LEFT = 2
+
+
+class Lobe(IntEnum):
+    """Values of the lobe map; NONE inside the lung means the model does not tell lobes apart."""
+
+    NONE = 0
+    RIGHT_UPPER = 1
+    RIGHT_MIDDLE = 2
+    RIGHT_LOWER = 3
+    LEFT_UPPER = 4
+    LEFT_LOWER = 5
+
+
+class QualityFlag(StrEnum):
+    """Findings about the segmentation itself that a reader must know; they warn, they don't refuse."""
+
+    LUNGS_UNCERTAIN = "lungs_uncertain"
+    SIDES_TOUCH = "sides_touch"
+    ONE_LUNG = "one_lung"
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Which model made the masks: name and version of its card, SHA-256 of its weights."""
+
+    name: str
+    version: str
+    weights_sha256: str
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Label, side and lobe maps on the grid of the volume they were made from.
+
+    Parameters
+    ----------
+    labels, sides, lobes:
+        uint8 arrays of the volume's shape (z, y, x) with the values of :class:`Label`, :class:`Side`,
+        :class:`Lobe`. A voxel has a side exactly when its label isn't background; a voxel with a lobe has a
+        side.
+    model:
+        Identity of the model.
+    flags:
+        What the reader must know about the masks.
+
+    Raises
+    ------
+    ValueError
+        If the maps contradict each other.
+    """
+
+    labels: NDArray[np.uint8]
+    sides: NDArray[np.uint8]
+    lobes: NDArray[np.uint8]
+    model: ModelIdentity
+    flags: tuple[QualityFlag, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, array, top in (
+            ("labels", self.labels, max(Label)),
+            ("sides", self.sides, max(Side)),
+            ("lobes", self.lobes, max(Lobe)),
+        ):
+            if array.dtype != np.uint8 or array.ndim != 3:
+                raise ValueError(f"Segmentation.{name} must be a 3D uint8 array, got {array.ndim}D {array.dtype}")
+            if array.shape != self.labels.shape:
+                raise ValueError(f"Segmentation.{name} has shape {array.shape}, labels {self.labels.shape}")
+            if array.size and int(array.max()) > top:
+                raise ValueError(f"Segmentation.{name} has the value {int(array.max())}, known are 0 to {int(top)}")
+        if not np.array_equal(self.labels > 0, self.sides > 0):
+            raise ValueError("Segmentation: each voxel with a label needs a side and the other way round")
+        if np.any((self.lobes > 0) & (self.sides == 0)):
+            raise ValueError("Segmentation: a voxel has a lobe but lies outside both lungs")
+
+    @property
+    def lung(self) -> NDArray[np.bool_]:
+        """Both lungs, lesions included."""
+        return self.labels > 0
+
+    @property
+    def lesion(self) -> NDArray[np.bool_]:
+        """GGO and consolidation together."""
+        return (self.labels == Label.GROUND_GLASS) | (self.labels == Label.CONSOLIDATION)
+
+    @property
+    def has_lobes(self) -> bool:
+        """Whether the model tells lobes apart."""
+        return bool(self.lobes.any())
