@@ -89,11 +89,15 @@ class Segmentation:
             ("lobes", self.lobes, max(Lobe)),
         ):
             if array.dtype != np.uint8 or array.ndim != 3:
-                raise ValueError(f"Segmentation.{name} must be a 3D uint8 array, got {array.ndim}D {array.dtype}")
+                raise ValueError(
+                    f"Segmentation.{name} must be a 3D uint8 array, got {array.ndim}D {array.dtype}"
+                )
             if array.shape != self.labels.shape:
                 raise ValueError(f"Segmentation.{name} has shape {array.shape}, labels {self.labels.shape}")
             if array.size and int(array.max()) > top:
-                raise ValueError(f"Segmentation.{name} has the value {int(array.max())}, known are 0 to {int(top)}")
+                raise ValueError(
+                    f"Segmentation.{name} has the value {int(array.max())}, known are 0 to {int(top)}"
+                )
         if not np.array_equal(self.labels > 0, self.sides > 0):
             raise ValueError("Segmentation: each voxel with a label needs a side and the other way round")
         if np.any((self.lobes > 0) & (self.sides == 0)):

@@ -1,0 +1,26 @@
+"""What made a result, so that any number can be traced back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Software, model, weights, configuration and input behind a result; digests are SHA-256 in hex.
+
+    ``device`` is where the model ran ("cpu", "cuda: NAME"); it belongs to the record in ``measurements.json``
+    and not to the DICOM objects, which stay byte-identical wherever they were computed.
+    """
+
+    software: str
+    model: str
+    model_version: str
+    weights_sha256: str
+    config_sha256: str
+    input_sha256: str
+    device: str
+
+    def to_json(self) -> dict[str, str]:
+        """The contract's names."""
+        return asdict(self)
