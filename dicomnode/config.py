@@ -1,0 +1,277 @@
+"""The validated configuration: a TOML file, then environment variables ``DICOMNODE_SECTION__KEY``."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+ENVIRONMENT_PREFIX = "DICOMNODE_"
+
+
+class ConfigError(Exception):
+    """The configuration can't be used; the message has one line a finding, each naming its key."""
+
+
+def _application_entity(title: str) -> str:
+    """AE title: 1 to 16 printable ASCII characters without backslash (PS3.5 6.2, VR AE)."""
+    stripped = title.strip()
+    if not 1 <= len(stripped) <= 16 or not stripped.isascii() or not stripped.isprintable() or "\\" in title:
+        raise ValueError(
+            f"an AE title has 1 to 16 printable ASCII characters without backslash, not {title!r}"
+        )
+    return stripped
+
+
+def _network(address: str) -> str:
+    ipaddress.ip_network(address, strict=False)
+    return address
+
+
+AETitle = Annotated[str, AfterValidator(_application_entity)]
+Network = Annotated[str, AfterValidator(_network)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _not_in_this_version(feature: str) -> AfterValidator:
+    """A key of the contract whose feature is missing must not be accepted in silence."""
+
+    def refuse(value: object) -> object:
+        if value:
+            raise ValueError(f"{feature} is not part of this version; leave the key out")
+        return value
+
+    return AfterValidator(refuse)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Tls(_Section):
+    """Files in PEM; ``require_client`` asks the peer for a certificate signed by ``ca``."""
+
+    cert: Path
+    key: Path
+    ca: Path | None = None
+    require_client: bool = False
+
+    @model_validator(mode="after")
+    def _client_needs_ca(self) -> Tls:
+        if self.require_client and self.ca is None:
+            raise ValueError("require_client needs ca, the certificates that clients must be signed by")
+        return self
+
+
+class Node(_Section):
+    """The node's own application entity."""
+
+    ae_title: AETitle = "DICOMNODE"
+    host: str = "0.0.0.0"
+    port: Port = 11112
+    max_associations: Annotated[int, Field(ge=1, le=1000)] = 32
+    max_pdu: Annotated[int, Field(ge=4096, le=1 << 20)] = 128 * 1024
+    tls: Tls | None = None
+
+
+class Access(_Section):
+    """Who may send; an empty list means anyone."""
+
+    calling_ae_titles: tuple[AETitle, ...] = ()
+    addresses: tuple[Network, ...] = ()
+
+
+class Spool(_Section):
+    """Where instances, results and the ledger live."""
+
+    directory: Path = Path("/var/lib/dicomnode")
+    minimum_free_gb: Annotated[float, Field(ge=0)] = 5.0
+    retention_days: Annotated[float, Field(gt=0)] = 30.0
+
+
+class Series(_Section):
+    """When a series counts as complete, and which series are wanted."""
+
+    quiet_seconds: Annotated[float, Field(gt=0)] = 10.0
+    deadline_seconds: Annotated[float, Field(gt=0)] = 900.0
+    count_source: Annotated[str, _not_in_this_version("counting by C-FIND at the source")] = ""
+    accept: Annotated[dict[str, str], _not_in_this_version("choosing series by attributes")] = Field(
+        default_factory=dict
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Series:
+        if self.deadline_seconds < self.quiet_seconds:
+            raise ValueError("deadline_seconds must not be shorter than quiet_seconds")
+        return self
+
+
+class Analysis(_Section):
+    """Which model computes where, and for how long at the most."""
+
+    model: str = "medip_unet2d"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    timeout_seconds: Annotated[float, Field(gt=0)] = 900.0
+    attempts: Annotated[int, Field(ge=1, le=10)] = 3
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    cluster: Annotated[str, _not_in_this_version("computing on a Ray cluster")] = ""
+
+
+class Report(_Section):
+    """Which result objects are made."""
+
+    seg: Literal["binary"] = "binary"
+    include: tuple[Literal["seg", "sr"], ...] = ("seg", "sr")
+    language: Literal["en"] = "en"
+
+    @model_validator(mode="after")
+    def _report_points_to_masks(self) -> Report:
+        if "sr" in self.include and "seg" not in self.include:
+            raise ValueError('include: "sr" needs "seg", its measurements refer to the segments')
+        return self
+
+
+class Retry(_Section):
+    """Wait between attempts: ``first_seconds``, then ``factor`` times longer each, at most ``cap_seconds``."""
+
+    first_seconds: Annotated[float, Field(gt=0)] = 5.0
+    factor: Annotated[float, Field(ge=1)] = 2.0
+    cap_seconds: Annotated[float, Field(gt=0)] = 900.0
+
+
+class Destination(_Section):
+    """A storage SCP that gets the results."""
+
+    name: Annotated[str, Field(min_length=1)]
+    ae_title: AETitle
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)]
+    tls: Tls | None = None
+    accepts: tuple[Literal["seg", "sr"], ...] = ("seg", "sr")
+    commitment: Annotated[bool, _not_in_this_version("storage commitment")] = False
+    retry: Retry = Field(default_factory=Retry)
+    stow_url: Annotated[str, _not_in_this_version("DICOMweb STOW-RS")] = ""
+
+
+class Web(_Section):
+    """The page; not part of this version, so a port other than 0 (off) is refused."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[Port, _not_in_this_version("the page")] = 0
+    token: Annotated[str, _not_in_this_version("the page")] = ""
+
+
+class Log(_Section):
+    """What is logged, and how; never patient identifiers."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["text", "json"] = "text"
+    identifiers: Annotated[bool, _not_in_this_version("logging patient identifiers")] = False
+    audit_file: Annotated[str, _not_in_this_version("the audit trail")] = ""
+
+
+class Config(BaseSettings):
+    """Everything the node is told.
+
+    Read with :func:`load_config`; the sections and keys are described in ``config/dicomnode.toml``.
+    """
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__"
+    )
+
+    node: Node = Field(default_factory=Node)
+    access: Access = Field(default_factory=Access)
+    spool: Spool = Field(default_factory=Spool)
+    series: Series = Field(default_factory=Series)
+    analysis: Analysis = Field(default_factory=Analysis)
+    report: Report = Field(default_factory=Report)
+    destination: tuple[Destination, ...] = ()
+    web: Web = Field(default_factory=Web)
+    log: Log = Field(default_factory=Log)
+
+    @model_validator(mode="after")
+    def _destinations_have_names_of_their_own(self) -> Config:
+        names = [destination.name for destination in self.destination]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two destinations have the name {twice[0]!r}")
+        return self
+
+    def analysis_sha256(self) -> str:
+        """SHA-256 of the part of the configuration that changes a result."""
+        relevant = {"analysis": {"model": self.analysis.model}, "report": self.report.model_dump(mode="json")}
+        return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+
+def load_config(path: Path | None) -> Config:
+    """Read ``path`` and the environment; the environment wins (``DICOMNODE_NODE__PORT=104``).
+
+    Parameters
+    ----------
+    path:
+        TOML file, or ``None`` for the defaults and the environment alone.
+
+    Raises
+    ------
+    ConfigError
+        If the file can't be read or a value is wrong.
+    """
+    if path is not None and not path.is_file():
+        raise ConfigError(f"there is no configuration file {path}")
+    if strays := _stray_variables():
+        raise ConfigError("\n".join(f"{name}: there is no such section" for name in strays))
+
+    class FileThenEnvironment(Config):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            toml = (TomlConfigSettingsSource(settings_cls, path),) if path else ()
+            return (env_settings, *toml)
+
+    try:
+        return FileThenEnvironment()
+    except ValidationError as error:
+        raise ConfigError("\n".join(_findings(error))) from error
+    except ValueError as error:  # TOML syntax, an environment variable that isn't JSON where it must be
+        raise ConfigError(f"{path or 'environment'}: {error}") from error
+
+
+def _stray_variables() -> list[str]:
+    """Variables that look like configuration but name no section; pydantic would pass over them."""
+    sections = {name.upper() for name in Config.model_fields}
+    return sorted(
+        name
+        for name in os.environ
+        if name.startswith(ENVIRONMENT_PREFIX)
+        and "__" in name
+        and name.removeprefix(ENVIRONMENT_PREFIX).split("__")[0] not in sections
+    )
+
+
+def _findings(error: ValidationError) -> list[str]:
+    lines = []
+    for finding in error.errors():
+        where = ".".join(str(part) for part in finding["loc"]) or "configuration"
+        message = finding["msg"].removeprefix("Value error, ")
+        if finding["type"] == "extra_forbidden":
+            message = "there is no such key"
+        lines.append(f"{where}: {message}")
+    return lines
