@@ -143,7 +143,7 @@ class Report(_Section):
 
 
 class Retry(_Section):
-    """Wait between attempts: ``first_seconds``, then ``factor`` times longer each, at most ``cap_seconds``."""
+    """Wait between attempts: ``first_seconds``, then ``factor`` times longer, at most ``cap_seconds``."""
 
     first_seconds: Annotated[float, Field(gt=0)] = 5.0
     factor: Annotated[float, Field(ge=1)] = 2.0

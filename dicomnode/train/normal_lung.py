@@ -14,8 +14,8 @@ from dicomnode.measure.distribution import BIN_HU, HIGHEST_HU, LOWEST_HU, REFERE
 
 ORIGIN = (
     "Mean of the lung histograms of two whole chest CTs (imlab_chest_ct, 3 x 3 x 5 mm, with lung masks; "
-    "licence not stated, the people not known to be healthy). Two are few: distances to it compare scans of one "
-    "scanner and protocol with each other; their size alone says little."
+    "licence not stated, the people not known to be healthy). Two are few: distances to it compare scans of "
+    "one scanner and protocol with each other; their size alone says little."
 )
 
 

@@ -1,0 +1,113 @@
+"""One series through the house: assemble, segment, measure, report. No I/O but files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dicomnode import __version__
+from dicomnode.assemble.assemble import assemble_series
+from dicomnode.assemble.refusal import RefusalReason, SeriesRefusedError
+from dicomnode.assemble.volume import Volume
+from dicomnode.measure.measure import measure_segmentation
+from dicomnode.measure.measurements import Measurements
+from dicomnode.measure.quality import assess_quality
+from dicomnode.report.overview import write_overview
+from dicomnode.report.provenance import Provenance
+from dicomnode.report.refusal_report import build_refusal
+from dicomnode.report.result_set import ResultSet
+from dicomnode.report.results import build_results, write_measurements_json
+from dicomnode.segment.segmentation import Segmentation
+from dicomnode.segment.segmenter import Segmenter
+
+SOFTWARE = f"dicomnode {__version__}"
+MEASUREMENTS_FILE = "measurements.json"
+OVERVIEW_FILE = "overview.png"
+
+Progress = Callable[[str, float], None]
+"""Called with the stage's name and its done fraction in [0, 1]."""
+
+
+def no_progress(stage: str, fraction: float) -> None:
+    """The default: nobody watches."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What became of a series: measured, or refused with a reason; either way with its result files."""
+
+    results: ResultSet
+    refusal: tuple[RefusalReason, str] | None = None
+
+
+def analyze_series(
+    paths: Sequence[Path],
+    segmenter: Segmenter,
+    out: Path,
+    *,
+    config_sha256: str,
+    progress: Progress = no_progress,
+) -> Analysis:
+    """Measure the CT series in ``paths`` and write its results to ``out``.
+
+    ``out`` gets ``seg.dcm``, ``sr.dcm``, ``measurements.json`` and ``overview.png``; a series that can't be
+    measured gets ``refusal.dcm`` that says why.
+
+    Raises
+    ------
+    ReportError
+        If a result can't be built: the source lacks even the identity that a refusal needs.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        volume = assemble_series(paths, progress)
+        segmentation = segmenter.segment(volume, progress)
+    except SeriesRefusedError as refused:
+        results = build_refusal(paths, refused.reason, refused.detail, SOFTWARE, out)
+        return Analysis(results, (refused.reason, refused.detail))
+    progress("measure", 0.0)
+    measurements = _measure(volume, segmentation)
+    provenance = _provenance(volume, segmentation, config_sha256, segmenter.device_name)
+    progress("report", 0.0)
+    results = build_results(volume, segmentation, measurements, provenance, out)
+    write_measurements_json(measurements, provenance, out / MEASUREMENTS_FILE)
+    write_overview(volume, segmentation, measurements, out / OVERVIEW_FILE)
+    progress("report", 1.0)
+    return Analysis(results)
+
+
+def _measure(volume: Volume, segmentation: Segmentation) -> Measurements:
+    acquisition = volume.acquisition
+    quality = assess_quality(
+        slice_thickness_mm=acquisition.slice_thickness_mm,
+        slice_spacing_mm=volume.spacing_mm[0],
+        slices=volume.hu.shape[0],
+        kernel=acquisition.kernel,
+        contrast=acquisition.contrast,
+        further_flags=[flag.value for flag in segmentation.flags],
+    )
+    return measure_segmentation(volume.hu, segmentation, volume.voxel_ml, quality)
+
+
+def _provenance(volume: Volume, segmentation: Segmentation, config_sha256: str, device: str) -> Provenance:
+    return Provenance(
+        software=SOFTWARE,
+        model=segmentation.model.name,
+        model_version=segmentation.model.version,
+        weights_sha256=segmentation.model.weights_sha256,
+        config_sha256=config_sha256,
+        input_sha256=input_sha256(volume),
+        device=device,
+    )
+
+
+def input_sha256(volume: Volume) -> str:
+    """Digest of what was measured: instance UIDs, grid and HU; the same whatever the transfer syntax was."""
+    digest = hashlib.sha256()
+    for instance in volume.instances:
+        digest.update(instance.sop_instance_uid.encode() + b"\0")
+    digest.update(volume.affine.tobytes())
+    digest.update(volume.hu.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,170 @@
+"""Watches the worker process: a hung, killed or out-of-memory worker costs an attempt, never the node."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dicomnode.assemble.refusal import RefusalReason
+from dicomnode.pipeline import Analysis, Progress, no_progress
+from dicomnode.report.result_set import ResultFile, ResultKind, ResultSet
+
+STANDARD_ERROR_LINES = 20
+
+
+class WorkerError(Exception):
+    """An attempt failed; the message says how. The series itself is safe and can be tried again."""
+
+
+class Supervisor:
+    """Owns one worker process and talks to it; start-up is lazy, a lost worker is replaced at the next call.
+
+    Parameters
+    ----------
+    model, device:
+        What the worker loads.
+    timeout_seconds:
+        Longest time for one series; a worker that takes longer is killed.
+    command:
+        How the worker is started.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        device: str,
+        timeout_seconds: float,
+        command: Sequence[str] = (sys.executable, "-m", "dicomnode.worker"),
+    ) -> None:
+        self._model = model
+        self._device = device
+        self._timeout_seconds = timeout_seconds
+        self._command = tuple(command)
+        self._process: subprocess.Popen[str] | None = None
+        self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._last_words: list[str] = []
+        self._lock = threading.Lock()
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the living worker."""
+        process = self._process
+        return process.pid if process and process.poll() is None else None
+
+    def warm_up(self) -> None:
+        """Start the worker and load the model, so that the first series needn't wait for it.
+
+        Raises
+        ------
+        WorkerError
+            If the model can't be loaded.
+        """
+        self._request({"command": "load"}, no_progress)
+
+    def analyze(
+        self, paths: Sequence[Path], out: Path, config_sha256: str, progress: Progress = no_progress
+    ) -> Analysis:
+        """Analyze one series in the worker.
+
+        Raises
+        ------
+        WorkerError
+            If the worker failed, was killed, ran out of memory or took longer than the timeout.
+        """
+        request = {
+            "command": "analyze",
+            "paths": [str(path) for path in paths],
+            "out": str(out),
+            "config_sha256": config_sha256,
+        }
+        done = self._request(request, progress)
+        files = tuple(
+            ResultFile(ResultKind(f["kind"]), f["sop_class_uid"], f["sop_instance_uid"], Path(f["path"]))
+            for f in done["results"]
+        )
+        refusal = (RefusalReason(done["refusal"]), done["detail"]) if done["refusal"] else None
+        return Analysis(ResultSet(files), refusal)
+
+    def stop(self) -> None:
+        """End the worker; an analysis in another thread gets a :class:`WorkerError`."""
+        process = self._process
+        if process:
+            process.kill()
+            process.wait()
+
+    def _request(self, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+        with self._lock:
+            process = self._living_process()
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):  # a dead worker is told by its event queue
+                process.stdin.write(json.dumps({**request, "model": self._model, "device": self._device}) + "\n")
+                process.stdin.flush()
+            return self._wait_for_answer(process, progress)
+
+    def _wait_for_answer(self, process: subprocess.Popen[str], progress: Progress) -> dict[str, Any]:
+        deadline = time.monotonic() + self._timeout_seconds
+        while True:
+            try:
+                event = self._events.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                self.stop()
+                raise WorkerError(
+                    f"no answer within {self._timeout_seconds:g} s; the worker was stopped"
+                ) from None
+            if event is None:
+                raise WorkerError(self._how_it_ended(process))
+            if event["event"] == "progress":
+                progress(event["stage"], event["fraction"])
+            elif event["event"] == "failed":
+                raise WorkerError(event["error"])
+            else:
+                return event
+
+    def _living_process(self) -> subprocess.Popen[str]:
+        if self._process is None or self._process.poll() is not None:
+            self._events = queue.Queue()
+            self._last_words = []
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            _read_in_background(self._process.stdout, _event_reader(self._events))
+            _read_in_background(self._process.stderr, self._keep_last_words)
+        return self._process
+
+    def _keep_last_words(self, line: str | None) -> None:
+        if line is not None:
+            self._last_words = [*self._last_words[1 - STANDARD_ERROR_LINES :], line.rstrip()]
+
+    def _how_it_ended(self, process: subprocess.Popen[str]) -> str:
+        code = process.wait()
+        if code < 0:
+            return f"the worker was killed by signal {-code}" + (" (out of memory?)" if code == -9 else "")
+        last = next((line for line in reversed(self._last_words) if line), "")
+        return f"the worker ended with status {code}" + (f": {last}" if last else "")
+
+
+def _event_reader(events: queue.Queue[dict[str, Any] | None]) -> Callable[[str | None], None]:
+    return lambda line: events.put(None if line is None else json.loads(line))
+
+
+def _read_in_background(stream: Any, handle: Callable[[str | None], None]) -> None:
+    """Hand each line to ``handle``, then ``None`` at the end of the stream."""
+
+    def read() -> None:
+        for line in stream:
+            handle(line)
+        handle(None)
+
+    threading.Thread(target=read, daemon=True, name="worker-output").start()

@@ -1,0 +1,120 @@
+"""The worker process: holds the model, reads requests from standard input, answers with events.
+
+Started by :mod:`dicomnode.supervisor` as ``python -m dicomnode.worker``. Requests and events are JSON, one a
+line. A worker that is killed, hangs or runs out of memory takes nothing else with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from dicomnode.pipeline import analyze_series
+from dicomnode.report.result_set import ResultSet
+from dicomnode.segment.segmenter import Segmenter
+
+PROGRESS_INTERVAL_SECONDS = 0.2
+PR_SET_PDEATHSIG = 1
+
+
+class Worker:
+    """Answers requests one after the other; keeps the last model loaded."""
+
+    def __init__(self, answers: TextIO) -> None:
+        self._answers = answers
+        self._segmenter: Segmenter | None = None
+        self._loaded: tuple[str, str] | None = None
+        self._last_progress = 0.0
+
+    def run(self, requests: TextIO) -> None:
+        """Serve until standard input ends."""
+        for line in requests:
+            self._serve(json.loads(line))
+
+    def _serve(self, request: dict[str, Any]) -> None:
+        try:
+            if request["command"] == "load":
+                self._load(request)
+                self._say(event="ready")
+            else:
+                self._analyze(request)
+        except MemoryError:
+            self._say(event="failed", error="out of memory")
+            sys.exit(1)  # only a fresh process has its memory back
+        except Exception as error:  # whatever a model or a strange file raises ends one attempt, not the worker
+            message = f"{type(error).__name__}: {error}"
+            out_of_memory = "out of memory" in message.lower() or "not enough memory" in message.lower()
+            self._say(event="failed", error="out of memory" if out_of_memory else message)
+            if out_of_memory:
+                sys.exit(1)
+
+    def _load(self, request: dict[str, Any]) -> Segmenter:
+        wanted = (request["model"], request["device"])
+        if self._segmenter is None or self._loaded != wanted:
+            self._segmenter = Segmenter.load(*wanted)
+            self._loaded = wanted
+        return self._segmenter
+
+    def _analyze(self, request: dict[str, Any]) -> None:
+        self._progress("load", 0.0)
+        analysis = analyze_series(
+            [Path(path) for path in request["paths"]],
+            self._load(request),
+            Path(request["out"]),
+            config_sha256=request["config_sha256"],
+            progress=self._progress,
+        )
+        reason, detail = analysis.refusal or (None, None)
+        self._say(event="done", results=_as_json(analysis.results), refusal=reason, detail=detail)
+
+    def _progress(self, stage: str, fraction: float) -> None:
+        now = time.monotonic()
+        if now - self._last_progress >= PROGRESS_INTERVAL_SECONDS or fraction in (0.0, 1.0):
+            self._last_progress = now
+            self._say(event="progress", stage=stage, fraction=round(fraction, 3))
+
+    def _say(self, **event: Any) -> None:
+        self._answers.write(json.dumps(event) + "\n")
+        self._answers.flush()
+
+
+def _as_json(results: ResultSet) -> list[dict[str, str]]:
+    return [
+        {
+            "kind": file.kind.value,
+            "sop_class_uid": file.sop_class_uid,
+            "sop_instance_uid": file.sop_instance_uid,
+            "path": str(file.path),
+        }
+        for file in results.files
+    ]
+
+
+def _die_with_the_node() -> None:
+    """Ask Linux to kill this process when its parent ends, and to take it first when memory runs out."""
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)
+    Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
+def main() -> None:
+    """Keep the event stream clean: whatever a library prints goes to standard error."""
+    _die_with_the_node()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node decides when a worker ends
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    Worker(answers).run(sys.stdin)
+
+
+if __name__ == "__main__":
+    main()
