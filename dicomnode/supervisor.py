@@ -105,7 +105,9 @@ class Supervisor:
             process = self._living_process()
             assert process.stdin is not None
             with contextlib.suppress(BrokenPipeError):  # a dead worker is told by its event queue
-                process.stdin.write(json.dumps({**request, "model": self._model, "device": self._device}) + "\n")
+                process.stdin.write(
+                    json.dumps({**request, "model": self._model, "device": self._device}) + "\n"
+                )
                 process.stdin.flush()
             return self._wait_for_answer(process, progress)
 

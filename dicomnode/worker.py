@@ -47,7 +47,9 @@ class Worker:
         except MemoryError:
             self._say(event="failed", error="out of memory")
             sys.exit(1)  # only a fresh process has its memory back
-        except Exception as error:  # whatever a model or a strange file raises ends one attempt, not the worker
+        except (
+            Exception
+        ) as error:  # whatever a model or a strange file raises ends one attempt, not the worker
             message = f"{type(error).__name__}: {error}"
             out_of_memory = "out of memory" in message.lower() or "not enough memory" in message.lower()
             self._say(event="failed", error="out of memory" if out_of_memory else message)
