@@ -1,0 +1,42 @@
+# Two commands for a fresh machine:
+#   make demo [CT=DIR]   sets everything up, runs the node against a PACS, prints and draws the result
+#   make test            sets everything up, installs the peers the tests talk to, runs the checks and the tests
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+CT     ?=
+OUT    ?= out
+
+.PHONY: demo test lint peers clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/installed
+	$(BIN)/dicomnode demo --out $(OUT) $(if $(CT),--ct $(CT))
+
+test: peers $(VENV)/installed-test lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+peers:
+	sh tests/install_peers.sh
+
+$(VENV)/bin/pip:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dicomnode needs Python 3.11 or newer; name one with make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	@echo "Installing dicomnode and what it needs into $(VENV) (a few minutes the first time) ..."
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/pip install --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(OUT) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,127 @@
+"""measure every CT series in a folder, without a network
+
+Each series below DIR gets a folder of its own in OUT with the DICOM results (seg.dcm, sr.dcm),
+measurements.json and overview.png. A series that can't be measured gets refusal.dcm, which says why.
+
+  dicomnode analyze ct/ --out results/
+  dicomnode analyze archive/ --out results/ --device cpu --format seg,sr,nifti
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+from pathlib import Path
+
+from rich.progress import Progress
+
+from dicomnode.assemble.series import SeriesFiles, find_series
+from dicomnode.commands.common import CommandError, console, print_table, progress_bars
+from dicomnode.config import Analysis as AnalysisSettings
+from dicomnode.config import Config
+from dicomnode.pipeline import Analysis, analyze_series
+from dicomnode.report.errors import ReportError
+from dicomnode.segment.card import ModelError
+from dicomnode.segment.segmenter import Segmenter
+
+FORMATS = ("seg", "sr")
+UID_AS_FOLDER_NAME = re.compile(r"[0-9][0-9.]{0,63}")
+STAGES = {"load": 0.0, "assemble": 0.02, "lungs": 0.1, "lesions": 0.2, "measure": 0.9, "report": 0.92}
+"""Where each stage begins on a progress bar from 0 to 1."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("directory", type=Path, metavar="DIR", help="folder with DICOM files, searched to the bottom")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the results, made when missing")
+    parser.add_argument("--model", default=AnalysisSettings().model, help="one of `dicomnode models` (default: %(default)s)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs")
+    parser.add_argument(
+        "--format",
+        type=_formats,
+        default=FORMATS,
+        help=f"result objects to keep, of {','.join(FORMATS)} (default: all)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Analyze one series after the other; 1 when a series failed or none could be measured."""
+    if not arguments.directory.is_dir():
+        raise CommandError(f"there is no folder {arguments.directory}")
+    found = find_series(arguments.directory)
+    if not found:
+        raise CommandError(f"there is no DICOM image below {arguments.directory}")
+    try:
+        segmenter = Segmenter.load(arguments.model, arguments.device)
+    except ModelError as error:
+        raise CommandError(str(error)) from error
+    settings = Config(analysis=AnalysisSettings(model=arguments.model, device=arguments.device))
+    rows, measured, failed = [], 0, 0
+    with progress_bars() as bars:
+        for number, series in enumerate(found, 1):
+            out = arguments.out / folder_name(series)
+            try:
+                analysis = _analyze(series, segmenter, out, settings, bars, f"series {number} of {len(found)}")
+            except (ReportError, OSError) as error:
+                failed += 1
+                rows.append((series.series_instance_uid, len(series.paths), f"failed: {error}", ""))
+                continue
+            _keep_formats(analysis, arguments.format)
+            measured += analysis.refusal is None
+            rows.append((series.series_instance_uid, len(series.paths), _outcome(analysis), out))
+    print_table("Series", ("Series Instance UID", "Instances", "Outcome", "Results in"), rows)
+    return 1 if failed or not measured else 0
+
+
+def stage_fraction(stage: str, fraction: float) -> float:
+    """Position on the whole bar of a stage that is done to ``fraction``."""
+    begin = STAGES.get(stage, 0.0)
+    end = min((b for b in STAGES.values() if b > begin), default=1.0)
+    return begin + fraction * (end - begin)
+
+
+def folder_name(series: SeriesFiles) -> str:
+    """The series' UID, or a digest where a file's UID isn't one: it must not become a path."""
+    uid = series.series_instance_uid
+    if UID_AS_FOLDER_NAME.fullmatch(uid):
+        return uid
+    return "series-" + hashlib.sha256(uid.encode()).hexdigest()[:16]
+
+
+def _analyze(
+    series: SeriesFiles, segmenter: Segmenter, out: Path, settings: Config, bars: Progress, title: str
+) -> Analysis:
+    task = bars.add_task(title, total=1.0)
+
+    def progress(stage: str, fraction: float) -> None:
+        bars.update(task, completed=stage_fraction(stage, fraction), description=f"{title}: {stage}")
+
+    try:
+        return analyze_series(
+            series.paths, segmenter, out, config_sha256=settings.analysis_sha256(), progress=progress
+        )
+    finally:
+        bars.remove_task(task)
+
+
+def _outcome(analysis: Analysis) -> str:
+    if analysis.refusal is None:
+        return "measured"
+    reason, detail = analysis.refusal
+    return f"refused: {reason.value}: {detail}"
+
+
+def _keep_formats(analysis: Analysis, formats: tuple[str, ...]) -> None:
+    if analysis.refusal is None:
+        for file in analysis.results.files:
+            if file.kind.value not in formats:
+                file.path.unlink()
+
+
+def _formats(text: str) -> tuple[str, ...]:
+    chosen = tuple(part.strip() for part in text.split(",") if part.strip())
+    unknown = [part for part in chosen if part not in FORMATS]
+    if unknown or not chosen:
+        raise argparse.ArgumentTypeError(f"{text!r}: this version writes {', '.join(FORMATS)}")
+    return chosen

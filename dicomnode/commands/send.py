@@ -1,0 +1,39 @@
+"""send DICOM files to an application entity by C-STORE
+
+  dicomnode send ct/ --to DICOMNODE@localhost:11112
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dicomnode.commands.common import CommandError, progress_bars
+from dicomnode.deliver.sender import parse_peer, send_files
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("directory", type=Path, metavar="DIR", help="a DICOM file, or a folder searched to the bottom")
+    parser.add_argument("--to", required=True, metavar="AE@HOST:PORT", help="the receiver")
+    parser.add_argument("--calling", default="DICOMNODE", metavar="AE", help="our AE title (default: %(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Send everything; 1 when an instance was not taken."""
+    path: Path = arguments.directory
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    if not path.exists() or not files:
+        raise CommandError(f"there is no file to send at {path}")
+    try:
+        peer = parse_peer(arguments.to, calling_ae_title=arguments.calling)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+    with progress_bars() as bars:
+        task = bars.add_task(f"to {arguments.to}", total=len(files))
+        outcomes = send_files(files, peer, progress=lambda done: bars.update(task, completed=done))
+    refused = [outcome for outcome in outcomes if not outcome.stored]
+    for outcome in refused:
+        print(f"{outcome.path}: {outcome.error}")
+    print(f"{len(outcomes) - len(refused)} of {len(outcomes)} files stored at {arguments.to}")
+    return 1 if refused else 0
