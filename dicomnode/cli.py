@@ -10,13 +10,26 @@ from importlib import import_module
 from dicomnode import __version__
 from dicomnode.commands.common import CommandError
 
-COMMANDS = ("serve", "check", "analyze", "send", "status", "show", "retry", "models", "demo", "train", "evaluate")
+COMMANDS = (
+    "serve",
+    "check",
+    "analyze",
+    "send",
+    "status",
+    "show",
+    "retry",
+    "models",
+    "demo",
+    "train",
+    "evaluate",
+)
 
 DESCRIPTION = """\
 A DICOM node that answers a chest CT with segmentation masks (SEG) and a measured structured report (SR).
+For research use.
 
-For research use. First steps: `dicomnode demo` shows the whole way on this machine; `dicomnode analyze DIR --out OUT`
-measures the CT series in a folder; `dicomnode check --config FILE` and `dicomnode serve --config FILE` run the node."""
+First steps: `dicomnode demo` shows the whole way on this machine, `dicomnode analyze DIR --out OUT` measures
+the CT series in a folder, `dicomnode check --config FILE` and `dicomnode serve --config FILE` run the node."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.progress import Progress
 
 from dicomnode.assemble.series import SeriesFiles, find_series
-from dicomnode.commands.common import CommandError, console, print_table, progress_bars
+from dicomnode.commands.common import CommandError, print_table, progress_bars
 from dicomnode.config import Analysis as AnalysisSettings
 from dicomnode.config import Config
 from dicomnode.pipeline import Analysis, analyze_series
@@ -33,10 +33,16 @@ STAGES = {"load": 0.0, "assemble": 0.02, "lungs": 0.1, "lesions": 0.2, "measure"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("directory", type=Path, metavar="DIR", help="folder with DICOM files, searched to the bottom")
+    parser.add_argument(
+        "directory", type=Path, metavar="DIR", help="folder with DICOM files, searched to the bottom"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for the results, made when missing")
-    parser.add_argument("--model", default=AnalysisSettings().model, help="one of `dicomnode models` (default: %(default)s)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs")
+    parser.add_argument(
+        "--model", default=AnalysisSettings().model, help="one of `dicomnode models` (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs"
+    )
     parser.add_argument(
         "--format",
         type=_formats,
@@ -62,7 +68,9 @@ def run(arguments: argparse.Namespace) -> int:
         for number, series in enumerate(found, 1):
             out = arguments.out / folder_name(series)
             try:
-                analysis = _analyze(series, segmenter, out, settings, bars, f"series {number} of {len(found)}")
+                analysis = _analyze(
+                    series, segmenter, out, settings, bars, f"series {number} of {len(found)}"
+                )
             except (ReportError, OSError) as error:
                 failed += 1
                 rows.append((series.series_instance_uid, len(series.paths), f"failed: {error}", ""))

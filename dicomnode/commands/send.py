@@ -1,6 +1,6 @@
 """send DICOM files to an application entity by C-STORE
 
-  dicomnode send ct/ --to DICOMNODE@localhost:11112
+dicomnode send ct/ --to DICOMNODE@localhost:11112
 """
 
 from __future__ import annotations
@@ -14,9 +14,13 @@ from dicomnode.deliver.sender import parse_peer, send_files
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("directory", type=Path, metavar="DIR", help="a DICOM file, or a folder searched to the bottom")
+    parser.add_argument(
+        "directory", type=Path, metavar="DIR", help="a DICOM file, or a folder searched to the bottom"
+    )
     parser.add_argument("--to", required=True, metavar="AE@HOST:PORT", help="the receiver")
-    parser.add_argument("--calling", default="DICOMNODE", metavar="AE", help="our AE title (default: %(default)s)")
+    parser.add_argument(
+        "--calling", default="DICOMNODE", metavar="AE", help="our AE title (default: %(default)s)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
