@@ -1,0 +1,119 @@
+"""Instance files: whole and on disk, or not there at all."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+# One large write fills the page cache slower than pieces that fit the processor's cache.
+PIECE_BYTES = 64 * 1024
+
+_INSTANCES = "instances"
+_INCOMING = "incoming"
+
+
+class InstanceFiles:
+    """The instance files below a spool directory.
+
+    Names are digests: ``instances/<series id>/<SHA-256 of the SOP Instance UID>.dcm``. Nothing that came
+    from the network becomes part of a path.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._incoming = directory / _INCOMING
+        self._numbers = itertools.count()
+        for folder in (self._incoming, directory / _INSTANCES):
+            folder.mkdir(parents=True, exist_ok=True)
+        sync_directory(directory)
+
+    def relative_path(self, series_id: str, sop_instance_uid: str) -> Path:
+        """Where the instance is or will be, relative to the spool directory."""
+        name = hashlib.sha256(sop_instance_uid.encode()).hexdigest()
+        return Path(_INSTANCES, series_id, f"{name}.dcm")
+
+    def write(self, relative_path: Path, parts: Iterable[bytes | memoryview]) -> int:
+        """Write a file so that it survives a power cut once this returns; returns its size in bytes.
+
+        Temporary file on the same file system, fsync, rename, fsync of the directory.
+
+        Raises
+        ------
+        OSError
+            If the disk is full or fails; no trace of the file is left then.
+        """
+        final = self._directory / relative_path
+        self._make_folder(final.parent)
+        temporary = self._incoming / f"{os.getpid()}-{next(self._numbers)}.part"
+        size = 0
+        try:
+            with temporary.open("xb", buffering=0) as file:
+                for part in parts:
+                    size += _write_pieces(file.fileno(), memoryview(part))
+                os.fsync(file.fileno())
+            temporary.rename(final)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync_directory(final.parent)
+        return size
+
+    def remove(self, relative_path: Path) -> None:
+        """Remove a file that no ledger row speaks of."""
+        (self._directory / relative_path).unlink(missing_ok=True)
+
+    def exists(self, relative_path: Path) -> bool:
+        """Whether the file is there."""
+        return (self._directory / relative_path).is_file()
+
+    def all_paths(self) -> Iterator[Path]:
+        """Every instance file, relative to the spool directory."""
+        for path in (self._directory / _INSTANCES).glob("*/*.dcm"):
+            yield path.relative_to(self._directory)
+
+    def sweep_incoming(self) -> int:
+        """Remove what a crash left half written; the number of files."""
+        leftovers = list(self._incoming.glob("*.part"))
+        for path in leftovers:
+            path.unlink(missing_ok=True)
+        return len(leftovers)
+
+    @staticmethod
+    def _make_folder(folder: Path) -> None:
+        if folder.is_dir():
+            return
+        folder.mkdir(exist_ok=True)
+        sync_directory(folder.parent)
+
+
+def make_durable(paths: Iterable[Path]) -> None:
+    """Sync files that exist already, and the directories that hold them, up to the power cut."""
+    folders: set[Path] = set()
+    for path in paths:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        folders.update((path.parent, path.parent.parent, path.parent.parent.parent))
+    for folder in folders:
+        sync_directory(folder)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make new and renamed entries of ``directory`` durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_pieces(descriptor: int, data: memoryview) -> int:
+    offset = 0
+    while offset < len(data):
+        offset += os.write(descriptor, data[offset : offset + PIECE_BYTES])
+    return offset

@@ -1,0 +1,67 @@
+"""Finding a series in the ledger and moving it from state to state, inside a transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from dicomnode.spool import rows
+from dicomnode.spool.errors import LedgerError, SupersededError
+from dicomnode.spool.records import SeriesRecord
+from dicomnode.spool.states import TRANSITIONS, SeriesState
+
+
+def move(
+    connection: sqlite3.Connection,
+    series: SeriesRecord,
+    now: float,
+    state: SeriesState,
+    **columns: str | int,
+) -> None:
+    """Take ``series`` to ``state`` and set other columns with it.
+
+    Raises
+    ------
+    LedgerError
+        If the table of transitions doesn't have this move.
+    """
+    if state not in TRANSITIONS[series.state]:
+        raise LedgerError(f"series {series.id} is {series.state} and can't become {state}")
+    assignments = "".join(f", {column} = ?" for column in columns)
+    connection.execute(
+        f"UPDATE series SET state = ?, state_since = ?{assignments} WHERE id = ?",
+        (state, now, *columns.values(), series.id),
+    )
+
+
+def get(connection: sqlite3.Connection, series_id: str) -> SeriesRecord:
+    """The series with exactly this id."""
+    row = connection.execute("SELECT * FROM series WHERE id = ?", (series_id,)).fetchone()
+    if row is None:
+        raise LedgerError(f"there is no series {series_id}")
+    return rows.series(row)
+
+
+def current(
+    connection: sqlite3.Connection, series_id: str, generation: int, state: SeriesState | None = None
+) -> SeriesRecord:
+    """The series, if it still is in this generation and, where given, in this state."""
+    series = get(connection, series_id)
+    if series.generation != generation:
+        raise SupersededError(
+            f"series {series_id} is in generation {series.generation}, not {generation}: late slices came"
+        )
+    if state is not None and series.state is not state:
+        raise LedgerError(f"series {series_id} is {series.state}, not {state}")
+    return series
+
+
+def find(connection: sqlite3.Connection, prefix: str) -> SeriesRecord:
+    """The one series whose id begins with ``prefix``."""
+    found = connection.execute(
+        "SELECT * FROM series WHERE substr(id, 1, ?) = ? LIMIT 2", (len(prefix), prefix.lower())
+    ).fetchall()
+    if not prefix or not found:
+        raise LedgerError(f"there is no series {prefix!r}; `dicomnode status` lists them")
+    if len(found) > 1:
+        raise LedgerError(f"more than one series begins with {prefix!r}; give more digits")
+    return rows.series(found[0])

@@ -1,0 +1,187 @@
+"""Rows of the ledger as frozen, typed records; times are seconds since 1970-01-01 UTC."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from dicomnode.spool.errors import LedgerError
+from dicomnode.spool.states import DeliveryState, SeriesState
+
+_UID = re.compile(r"[0-9.]{1,64}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def is_uid(text: str) -> bool:
+    """Whether ``text`` has the characters and the length of a UID (PS3.5 9.1).
+
+    Leading zeros in a component, which the standard forbids and some devices write, are let through.
+    """
+    return _UID.fullmatch(text) is not None
+
+
+def series_key(study_instance_uid: str, series_instance_uid: str) -> str:
+    """The name of a series in the ledger, in logs and in file names: 16 hexadecimal digits, no UID."""
+    return hashlib.sha256(f"{study_instance_uid}\n{series_instance_uid}".encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class NewInstance:
+    """An instance as it arrived.
+
+    Parameters
+    ----------
+    sha256:
+        Of the encoded data set without file meta information, in hexadecimal.
+    calling_ae_title:
+        Who sent it.
+
+    Raises
+    ------
+    LedgerError
+        If a UID or the digest isn't one.
+    """
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    sha256: str
+    calling_ae_title: str
+
+    def __post_init__(self) -> None:
+        for name in ("study_instance_uid", "series_instance_uid", "sop_instance_uid", "sop_class_uid"):
+            if not is_uid(getattr(self, name)):
+                raise LedgerError(f"{name} isn't a UID of 1 to 64 digits and dots")
+        if not is_uid(self.transfer_syntax_uid):
+            raise LedgerError("transfer_syntax_uid isn't a UID of 1 to 64 digits and dots")
+        if not _SHA256.fullmatch(self.sha256):
+            raise LedgerError("sha256 isn't 64 hexadecimal digits")
+
+    @property
+    def series_id(self) -> str:
+        """Key of its series."""
+        return series_key(self.study_instance_uid, self.series_instance_uid)
+
+
+class Kept(Enum):
+    """What became of an instance that was offered; in all three cases the spool holds its UID durably."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"  # the same bytes were kept before
+    CONFLICT = "conflict"  # other bytes were kept before under this UID; the first ones stay
+
+
+@dataclass(frozen=True)
+class SeriesRecord:
+    """One series."""
+
+    id: str
+    study_instance_uid: str
+    series_instance_uid: str
+    state: SeriesState
+    reason: str
+    detail: str
+    generation: int
+    attempts: int
+    instances: int
+    bytes: int
+    completeness: str
+    created_at: float
+    last_received_at: float
+    state_since: float
+
+
+@dataclass(frozen=True)
+class InstanceRecord:
+    """One received instance; ``path`` is relative to the spool directory."""
+
+    series_id: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    path: Path
+    bytes: int
+    sha256: str
+    received_at: float
+    calling_ae_title: str
+    generation: int
+    conflicts: int
+
+
+@dataclass(frozen=True)
+class ResultRecord:
+    """One result object of one generation of a series."""
+
+    series_id: str
+    sop_instance_uid: str
+    generation: int
+    kind: str
+    sop_class_uid: str
+    path: Path
+    created_at: float
+
+
+@dataclass(frozen=True)
+class DeliveryRecord:
+    """One result object for one destination."""
+
+    series_id: str
+    sop_instance_uid: str
+    destination: str
+    state: DeliveryState
+    attempts: int
+    next_attempt_at: float
+    last_error: str
+    delivered_at: float | None
+    kind: str
+    sop_class_uid: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class SeriesDetails:
+    """Everything the ledger knows of one series."""
+
+    series: SeriesRecord
+    instances: tuple[InstanceRecord, ...]
+    results: tuple[ResultRecord, ...]
+    deliveries: tuple[DeliveryRecord, ...]
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What waits for one destination."""
+
+    destination: str
+    pending: int
+    oldest_created_at: float
+    next_attempt_at: float
+    last_error: str
+
+
+class ResultObject(Protocol):
+    """What :meth:`Ledger.record_results` needs to know of a result (``report.ResultFile`` is one)."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def sop_class_uid(self) -> str: ...
+    @property
+    def sop_instance_uid(self) -> str: ...
+    @property
+    def path(self) -> Path: ...
+
+
+class Accepting(Protocol):
+    """What :meth:`Ledger.record_results` needs to know of a destination (``deliver.Destination`` is one)."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def accepts(self) -> tuple[str, ...]: ...
