@@ -1,0 +1,96 @@
+"""What every result object of ours has in common: series, equipment and instance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from pydicom.dataset import Dataset
+
+from dicomnode.report.identity import Identity
+from dicomnode.report.text import ascii_text
+
+MANUFACTURER = "dicomnode"
+MODEL_NAME = "dicomnode"
+DEVICE_SERIAL_NUMBER = "DICOMNODE-1"
+"""Of the product, not of a machine: results are the same wherever they were computed."""
+
+RESEARCH_USE = "For research use only. Not for diagnostic use."
+SERIES_SLOTS = {"seg": 91, "sr": 92, "refusal": 90}
+
+
+@dataclass(frozen=True)
+class SeriesReference:
+    """A series and those of its instances (SOP Class UID, SOP Instance UID) that a result refers to."""
+
+    series_instance_uid: str
+    instances: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class ObjectUids:
+    """UIDs of a new object and its series."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+
+
+def new_object(
+    uids: ObjectUids,
+    identity: Identity,
+    *,
+    kind: str,
+    modality: str,
+    description: str,
+    software: Sequence[str],
+) -> Dataset:
+    """Dataset with the series, equipment and SOP common modules; the identity is written around it.
+
+    ``kind`` ("seg", "sr", "refusal") places the series behind the source: series 3 gives 391, 392 or 390.
+    """
+    dataset = Dataset()
+    dataset.SOPClassUID = uids.sop_class_uid
+    dataset.SOPInstanceUID = uids.sop_instance_uid
+    dataset.SeriesInstanceUID = uids.series_instance_uid
+    dataset.Modality = modality
+    dataset.SeriesNumber = str(identity.series_number * 100 + SERIES_SLOTS[kind])
+    dataset.SeriesDescription = ascii_text(description, 64)
+    dataset.SeriesDate = identity.content_date
+    dataset.SeriesTime = identity.content_time
+    dataset.ContentDate = identity.content_date
+    dataset.ContentTime = identity.content_time
+    dataset.InstanceNumber = "1"
+    dataset.Manufacturer = MANUFACTURER
+    dataset.ManufacturerModelName = MODEL_NAME
+    dataset.DeviceSerialNumber = DEVICE_SERIAL_NUMBER
+    dataset.SoftwareVersions = [ascii_text(version, 64) for version in software]
+    return dataset
+
+
+def instance_references(instances: Iterable[tuple[str, str]]) -> list[Dataset]:
+    """Items of a Referenced SOP or Instance Sequence (PS3.3 table 10-11)."""
+    items = []
+    for sop_class_uid, sop_instance_uid in instances:
+        item = Dataset()
+        item.ReferencedSOPClassUID = sop_class_uid
+        item.ReferencedSOPInstanceUID = sop_instance_uid
+        items.append(item)
+    return items
+
+
+def evidence(study_instance_uid: str, series: Iterable[SeriesReference]) -> list[Dataset]:
+    """Value of Current Requested Procedure Evidence Sequence (PS3.3 C.17.2.3); empty without an instance."""
+    series_items = []
+    for reference in series:
+        if reference.instances:
+            item = Dataset()
+            item.SeriesInstanceUID = reference.series_instance_uid
+            item.ReferencedSOPSequence = instance_references(reference.instances)
+            series_items.append(item)
+    if not series_items:
+        return []
+    study = Dataset()
+    study.StudyInstanceUID = study_instance_uid
+    study.ReferencedSeriesSequence = series_items
+    return [study]

@@ -1,0 +1,36 @@
+"""``measurements.json``: the numbers under the contract's names, and where they come from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dicomnode.measure.measurements import Measurements
+from dicomnode.report.provenance import Provenance
+from dicomnode.report.text import printed
+
+
+def measurements_record(measurements: Measurements) -> dict[str, Any]:
+    """The measurements as every result prints them: nested, rounded once for all."""
+    record: dict[str, Any] = _rounded("", measurements.to_json())
+    return record
+
+
+def measurements_json(measurements: Measurements, provenance: Provenance) -> dict[str, Any]:
+    """Content of ``measurements.json``: volumes in mL, extents in %, weight in g, attenuation in HU."""
+    return measurements_record(measurements) | {"provenance": provenance.to_json()}
+
+
+def write_measurements_json(measurements: Measurements, provenance: Provenance, path: Path) -> None:
+    """Write :func:`measurements_json` as indented UTF-8 text; the file appears whole or not at all."""
+    content = json.dumps(measurements_json(measurements, provenance), indent=2, allow_nan=False) + "\n"
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(content, encoding="utf-8")
+    partial.replace(path)
+
+
+def _rounded(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(key, part) for key, part in value.items()}
+    return printed(name, value) if isinstance(value, float) else value

@@ -1,0 +1,108 @@
+"""All DICOM results of a measured series."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+
+from dicomnode.assemble.volume import Volume
+from dicomnode.measure.measurements import Measurements
+from dicomnode.report.errors import ReportError
+from dicomnode.report.header import ObjectUids, SeriesReference
+from dicomnode.report.identity import Identity, read_header, text_value, verify_identity
+from dicomnode.report.provenance import Provenance
+from dicomnode.report.result_set import ResultFile, ResultKind, ResultSet
+from dicomnode.report.seg import SEGMENTATION_STORAGE, write_seg
+from dicomnode.report.segments import segments_of
+from dicomnode.report.sr import COMPREHENSIVE_3D_SR, write_sr
+from dicomnode.report.uids import derive_uid
+from dicomnode.segment.segmentation import Segmentation
+
+
+def build_results(
+    volume: Volume, segmentation: Segmentation, measurements: Measurements, provenance: Provenance, out: Path
+) -> ResultSet:
+    """Write ``seg.dcm`` (masks) and ``sr.dcm`` (measurements) into the folder ``out``.
+
+    The same input gives the same bytes: UIDs derive from source, model and configuration, dates come from the
+    source. Patient and study are the source's, byte for byte, and are compared after writing.
+
+    Raises
+    ------
+    ReportError
+        If the source can't be read, has no Study Instance UID or another one than the volume, the masks are
+        empty or on another grid, or a written file differs from the source in its identity.
+    """
+    header = read_header(volume.instances[0].path)
+    identity = Identity.from_source(header)
+    if identity.study_instance_uid != volume.study_instance_uid:
+        raise ReportError("the first source file belongs to another study than the volume; assemble it again")
+    origin = (
+        volume.series_instance_uid,
+        provenance.input_sha256,
+        provenance.model,
+        provenance.model_version,
+        provenance.weights_sha256,
+        provenance.config_sha256,
+        provenance.software,
+    )
+    seg = _uids(SEGMENTATION_STORAGE, "seg", origin)
+    sr = _uids(COMPREHENSIVE_3D_SR, "sr", origin)
+    segments = segments_of(segmentation)
+    tracking = [derive_uid("tracking", segment.key, *origin) for segment in segments]
+    software = (provenance.software, f"{provenance.model} {provenance.model_version}")
+    out.mkdir(parents=True, exist_ok=True)
+    seg_path, sr_path = out / "seg.dcm", out / "sr.dcm"
+
+    write_seg(
+        seg_path,
+        volume,
+        segmentation,
+        segments,
+        uids=seg,
+        tracking=tracking,
+        identity=identity,
+        compression=_lossy_compression(header),
+        software=software,
+    )
+    write_sr(
+        sr_path,
+        measurements,
+        segments,
+        uids=sr,
+        seg=seg,
+        tracking=tracking,
+        source=SeriesReference(
+            volume.series_instance_uid,
+            tuple((instance.sop_class_uid, instance.sop_instance_uid) for instance in volume.instances),
+        ),
+        identity=identity,
+        provenance=provenance,
+        software=software,
+    )
+    for path in (seg_path, sr_path):
+        verify_identity(path, identity)
+    return ResultSet(
+        (
+            ResultFile(ResultKind.SEG, seg.sop_class_uid, seg.sop_instance_uid, seg_path),
+            ResultFile(ResultKind.SR, sr.sop_class_uid, sr.sop_instance_uid, sr_path),
+        )
+    )
+
+
+def _uids(sop_class_uid: str, kind: str, origin: tuple[str, ...]) -> ObjectUids:
+    return ObjectUids(
+        sop_class_uid, derive_uid("instance", kind, *origin), derive_uid("series", kind, *origin)
+    )
+
+
+def _lossy_compression(header: Dataset) -> Dataset:
+    """Whether the masks come from pixels that were once compressed with loss (PS3.3 C.7.6.1.1.5)."""
+    compression = Dataset()
+    compression.LossyImageCompression = "01" if text_value(header, "LossyImageCompression") == "01" else "00"
+    if compression.LossyImageCompression == "01":
+        for keyword in ("LossyImageCompressionRatio", "LossyImageCompressionMethod"):
+            if keyword in header:
+                compression.add(header[keyword])
+    return compression
