@@ -29,7 +29,7 @@ A DICOM node that answers a chest CT with segmentation masks (SEG) and a measure
 For research use.
 
 First steps: `dicomnode demo` shows the whole way on this machine, `dicomnode analyze DIR --out OUT` measures
-the CT series in a folder, `dicomnode check --config FILE` and `dicomnode serve --config FILE` run the node."""
+a folder, `dicomnode check --config FILE` and `dicomnode serve --config FILE` run the node."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

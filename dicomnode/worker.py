@@ -15,12 +15,19 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
+from dicomnode.assemble.errors import AssembleError
+from dicomnode.logs import configure_logging, where_it_happened
 from dicomnode.pipeline import analyze_series
+from dicomnode.report.errors import ReportError
 from dicomnode.report.result_set import ResultSet
+from dicomnode.segment.card import ModelError
 from dicomnode.segment.segmenter import Segmenter
 
 PROGRESS_INTERVAL_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1
+
+EXPECTED_ERRORS = (AssembleError, ModelError, ReportError)
+"""Their messages are ours and hold no patient data."""
 
 
 class Worker:
@@ -115,6 +122,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node decides when a worker ends
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    configure_logging("WARNING", "text")
     Worker(answers).run(sys.stdin)
 
 

@@ -1,0 +1,180 @@
+"""Takes complete series from the ledger, one at a time, and has them analyzed."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from dicomnode.assemble.refusal import RefusalReason
+from dicomnode.deliver.destination import Destination
+from dicomnode.pipeline import Analysis
+from dicomnode.report.result_set import ResultFile
+from dicomnode.spool.errors import SupersededError
+from dicomnode.spool.instances import make_durable
+from dicomnode.spool.records import SeriesRecord
+from dicomnode.spool.spool import Spool
+from dicomnode.supervisor import Supervisor, WorkerError
+
+LOGGER = logging.getLogger(__name__)
+
+NOT_IMAGES = "objects that are no CT images are kept; they are not measured and get no report"
+FAILED_REASON = "analysis_failed"
+
+KEPT_ONLY = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
+        "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
+        "1.2.840.10008.5.1.4.1.1.88.11",  # Basic Text SR
+        "1.2.840.10008.5.1.4.1.1.88.22",  # Enhanced SR
+        "1.2.840.10008.5.1.4.1.1.88.33",  # Comprehensive SR
+        "1.2.840.10008.5.1.4.1.1.88.34",  # Comprehensive 3D SR
+    }
+)
+
+
+class AnalysisLoop:
+    """One thread that feeds one worker.
+
+    Parameters
+    ----------
+    spool:
+        Where series and results live.
+    supervisor:
+        The worker it feeds.
+    destinations:
+        Who gets the results.
+    config_sha256:
+        Digest of the configuration, part of the results' provenance.
+    maximum_attempts:
+        How often a series is begun before it is ``failed``.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        supervisor: Supervisor,
+        destinations: Sequence[Destination],
+        *,
+        config_sha256: str,
+        maximum_attempts: int,
+    ) -> None:
+        self._spool = spool
+        self._supervisor = supervisor
+        self._destinations = tuple(destinations)
+        self._config_sha256 = config_sha256
+        self._maximum_attempts = maximum_attempts
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="analysis")
+
+    def start(self) -> None:
+        """Begin; the model is loaded in the background at once."""
+        self._thread.start()
+
+    def stop(self, *, drain: bool) -> None:
+        """Take no further series; with ``drain`` finish the one in hand, else leave it for the next start."""
+        self._stopping.set()
+        self._spool.ledger.database.announce()
+        if not drain:
+            self._supervisor.stop()
+        self._thread.join()
+        self._supervisor.stop()
+
+    def _run(self) -> None:
+        database = self._spool.ledger.database
+        self._warm_up()
+        while not self._stopping.is_set():
+            seen = database.version
+            series = self._spool.ledger.claim_next()
+            if series is None:
+                database.wait(seen)
+            else:
+                self._take(series)
+
+    def _warm_up(self) -> None:
+        try:
+            self._supervisor.warm_up()
+            LOGGER.info("model loaded")
+        except WorkerError as error:
+            if not self._stopping.is_set():
+                LOGGER.error("the model can't be loaded: %s", error)
+
+    def _take(self, series: SeriesRecord) -> None:
+        """No error may end the loop: what goes wrong with one series stays with that series."""
+        try:
+            self._analyze(series)
+        except SupersededError:
+            LOGGER.info("late slices arrived, analysis dropped", extra={"series": series.id})
+        except Exception as error:  # the ledger or the disk failed; the series must not stay in analyzing
+            LOGGER.exception("analysis could not be recorded", extra={"series": series.id})
+            self._try_again(series, f"the result could not be recorded ({type(error).__name__})")
+
+    def _analyze(self, series: SeriesRecord) -> None:
+        ledger = self._spool.ledger
+        instances = ledger.instances(series.id)
+        LOGGER.info(
+            "analysis begins",
+            extra={"series": series.id, "instances": len(instances), "attempt": series.attempts},
+        )
+        if all(instance.sop_class_uid in KEPT_ONLY for instance in instances):
+            ledger.refuse(series.id, series.generation, RefusalReason.NOT_CT.value, NOT_IMAGES)
+            LOGGER.info("series refused", extra={"series": series.id, "reason": "not_ct"})
+            return
+        began = time.monotonic()
+        directory = self._spool.results_directory(series.id, series.generation)
+        attempt = directory / f"attempt-{series.attempts}"
+        shutil.rmtree(attempt, ignore_errors=True)
+        paths = [self._spool.directory / instance.path for instance in instances]
+        try:
+            analysis = self._supervisor.analyze(paths, attempt, self._config_sha256)
+        except WorkerError as error:
+            shutil.rmtree(attempt, ignore_errors=True)
+            if not self._stopping.is_set():  # else the series is requeued at the next start
+                self._try_again(series, str(error))
+            return
+        results = _publish(attempt, directory, analysis)
+        self._record(series, analysis, results, time.monotonic() - began)
+
+    def _record(
+        self, series: SeriesRecord, analysis: Analysis, results: Sequence[ResultFile], seconds: float
+    ) -> None:
+        ledger, extra = self._spool.ledger, {"series": series.id, "seconds": round(seconds, 2)}
+        if analysis.refusal is None:
+            ledger.record_results(series.id, series.generation, results, self._destinations)
+            LOGGER.info("series analyzed", extra=extra)
+        else:
+            reason, detail = analysis.refusal
+            ledger.refuse(
+                series.id,
+                series.generation,
+                reason.value,
+                detail,
+                results=results,
+                destinations=self._destinations,
+            )
+            LOGGER.warning("series refused: %s", detail, extra={**extra, "reason": reason.value})
+
+    def _try_again(self, series: SeriesRecord, why: str) -> None:
+        ledger, extra = self._spool.ledger, {"series": series.id, "attempt": series.attempts}
+        try:
+            if series.attempts >= self._maximum_attempts:
+                ledger.fail(series.id, series.generation, FAILED_REASON, why)
+                LOGGER.error("series failed: %s; dicomnode retry %s tries again", why, series.id, extra=extra)
+            else:
+                ledger.requeue(series.id, series.generation, why)
+                LOGGER.warning("attempt failed: %s", why, extra=extra)
+        except SupersededError:
+            LOGGER.info("late slices arrived, the failed attempt doesn't count", extra=extra)
+
+
+def _publish(attempt: Path, directory: Path, analysis: Analysis) -> list[ResultFile]:
+    """Sync the files of an attempt and move them to where the ledger will say they are."""
+    published = [path.replace(directory / path.name) for path in sorted(attempt.iterdir())]
+    attempt.rmdir()
+    make_durable(published)
+    return [replace(file, path=directory / file.path.name) for file in analysis.results.files]
+

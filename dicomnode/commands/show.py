@@ -1,0 +1,92 @@
+"""show everything the node knows of one series
+
+SERIES is the id that `dicomnode status` lists, or the beginning of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dicomnode.commands.common import add_config_argument, console, print_json, print_table, read_config
+from dicomnode.commands.status import open_ledger
+from dicomnode.pipeline import MEASUREMENTS_FILE, OVERVIEW_FILE
+from dicomnode.spool.records import SeriesDetails
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    add_config_argument(parser)
+    parser.add_argument("series", metavar="SERIES")
+    parser.add_argument("--json", action="store_true", help="for scripts")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the series with its instances, results, deliveries and measurements."""
+    with open_ledger(arguments) as ledger:
+        details = ledger.show(arguments.series)
+    results = read_config(arguments).spool.directory / "results" / details.series.id
+    results /= str(details.series.generation)
+    measurements = _measurements(results)
+    if arguments.json:
+        print_json({**_as_json(details), "measurements": measurements, "directory": str(results)})
+        return 0
+    _print_details(details, results, measurements)
+    return 0
+
+
+def _print_details(details: SeriesDetails, results: Path, measurements: dict[str, Any] | None) -> None:
+    series, out = details.series, console()
+    out.print(f"[bold]Series {series.id}[/bold]: {series.state.value} since {_when(series.state_since)}")
+    for name, value in (
+        ("reason", series.reason),
+        ("detail", series.detail),
+        ("complete", series.completeness),
+        ("Study Instance UID", series.study_instance_uid),
+        ("Series Instance UID", series.series_instance_uid),
+        ("instances", f"{series.instances}, {series.bytes / 1e6:.1f} MB, generation {series.generation}"),
+        ("received", f"{_when(series.created_at)} to {_when(series.last_received_at)}"),
+        ("sent by", ", ".join(sorted({i.calling_ae_title for i in details.instances}))),
+        ("analysis attempts", series.attempts),
+    ):
+        if value != "":
+            out.print(f"  {name}: {value}", markup=False)
+    if details.results:
+        rows = [(r.kind, r.sop_instance_uid, r.generation, r.path) for r in details.results]
+        print_table("Results", ("Kind", "SOP Instance UID", "Generation", "File"), rows)
+    if details.deliveries:
+        deliveries = [
+            (d.destination, d.kind, d.state.value, d.attempts, _when(d.delivered_at), d.last_error)
+            for d in details.deliveries
+        ]
+        columns = ("Destination", "Kind", "State", "Attempts", "Delivered", "Last error")
+        print_table("Deliveries", columns, deliveries)
+    if measurements:
+        flat = [(name, value) for name, value in measurements.items() if not isinstance(value, dict)]
+        print_table("Measurements", ("Name", "Value"), [(n, _rounded(v)) for n, v in flat])
+        out.print(f"picture: {results / OVERVIEW_FILE}", markup=False)
+
+
+def _measurements(results: Path) -> dict[str, Any] | None:
+    path = results / MEASUREMENTS_FILE
+    if not path.is_file():
+        return None
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def _as_json(details: SeriesDetails) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(json.dumps(asdict(details), default=str))
+    return content
+
+
+def _rounded(value: object) -> object:
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
+def _when(seconds: float | None) -> str:
+    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

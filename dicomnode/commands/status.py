@@ -1,0 +1,100 @@
+"""list the series the node knows and their states
+
+  dicomnode status --config /etc/dicomnode/dicomnode.toml
+  dicomnode status --state failed --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+
+from dicomnode.commands.common import (
+    CommandError,
+    add_config_argument,
+    console,
+    print_json,
+    print_table,
+    read_config,
+)
+from dicomnode.spool.errors import LedgerError
+from dicomnode.spool.ledger import Ledger
+from dicomnode.spool.records import SeriesRecord
+from dicomnode.spool.spool import LEDGER_NAME
+from dicomnode.spool.states import SeriesState
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    add_config_argument(parser)
+    parser.add_argument(
+        "--state",
+        action="append",
+        choices=[state.value for state in SeriesState],
+        help="only series in this state; may be given more than once",
+    )
+    parser.add_argument("--json", action="store_true", help="for scripts")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the series; 1 when one of them failed."""
+    with open_ledger(arguments) as ledger:
+        series = ledger.list_series(*(SeriesState(state) for state in arguments.state or ()))
+        backlog = ledger.outbox.backlog()
+    if arguments.json:
+        print_json({"series": [asdict(one) for one in series], "backlog": [asdict(one) for one in backlog]})
+    else:
+        print_table("Series", COLUMNS, (_row(one) for one in series))
+        counts = Counter(one.state.value for one in series)
+        console().print(", ".join(f"{n} {state}" for state, n in sorted(counts.items())) or "no series yet")
+        for waiting in backlog:
+            console().print(
+                f"{waiting.pending} result objects wait for {waiting.destination}, the oldest since "
+                f"{_when(waiting.oldest_created_at)}: {waiting.last_error or 'not tried yet'}"
+            )
+    return 1 if any(one.state is SeriesState.FAILED for one in series) else 0
+
+
+COLUMNS = ("Series", "State", "Since", "Instances", "MB", "Reason", "Detail")
+
+
+def _row(series: SeriesRecord) -> tuple[object, ...]:
+    return (
+        series.id,
+        series.state.value,
+        _when(series.state_since),
+        series.instances,
+        f"{series.bytes / 1e6:.1f}",
+        series.reason,
+        series.detail or series.completeness,
+    )
+
+
+def _when(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+@contextmanager
+def open_ledger(arguments: argparse.Namespace) -> Iterator[Ledger]:
+    """The ledger of the configured spool, beside a running node or without one.
+
+    Raises
+    ------
+    CommandError
+        If there is none, or it refuses what was asked.
+    """
+    path = read_config(arguments).spool.directory / LEDGER_NAME
+    if not path.is_file():
+        raise CommandError(f"there is no ledger {path}; has the node run with this configuration?")
+    try:
+        ledger = Ledger(path)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
+    except LedgerError as error:
+        raise CommandError(str(error)) from error
