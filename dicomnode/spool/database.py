@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dicomnode.spool.errors import LedgerError
+from dicomnode.spool.errors import LedgerError, LedgerUnavailableError
 
 SCHEMA_VERSION = 1
 
@@ -100,7 +100,7 @@ class Database:
             self._migrate()
             self._data_version = self._read_data_version()
         except sqlite3.Error as error:
-            raise LedgerError(f"can't open the ledger {path}: {error}") from error
+            raise LedgerUnavailableError(f"can't open the ledger {path}: {error}") from error
 
     def close(self) -> None:
         """Close the connection; nothing is lost, every transaction was synced."""
@@ -127,7 +127,7 @@ class Database:
                         self._connection.execute("ROLLBACK")
                     raise
             except sqlite3.Error as error:
-                raise LedgerError(f"can't write the ledger {self.path}: {error}") from error
+                raise LedgerUnavailableError(f"can't write the ledger {self.path}: {error}") from error
         if announce:
             self.announce()
 
@@ -142,7 +142,7 @@ class Database:
                 finally:
                     self._connection.execute("ROLLBACK")
             except sqlite3.Error as error:
-                raise LedgerError(f"can't read the ledger {self.path}: {error}") from error
+                raise LedgerUnavailableError(f"can't read the ledger {self.path}: {error}") from error
 
     @property
     def version(self) -> int:

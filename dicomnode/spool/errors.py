@@ -12,7 +12,11 @@ class SpoolFullError(SpoolError):
 
 
 class LedgerError(SpoolError):
-    """The ledger refuses a change, or can't be read or written."""
+    """The ledger refuses what was asked."""
+
+
+class LedgerUnavailableError(LedgerError):
+    """The file of the ledger can't be read or written now; the same call may work later."""
 
 
 class SupersededError(LedgerError):

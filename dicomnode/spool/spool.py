@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dicomnode.spool.errors import LedgerError, SpoolError, SpoolFullError
+from dicomnode.spool.errors import SpoolError, SpoolFullError
 from dicomnode.spool.instances import InstanceFiles
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.records import Kept, NewInstance
@@ -89,7 +89,7 @@ class Spool:
         SpoolFullError
             If the disk is short of room.
         SpoolError
-            If the file or the ledger can't be written; nothing is kept then.
+            If the file or the ledger can't be written; nothing was promised then.
         """
         relative_path = self.files.relative_path(instance.series_id, instance.sop_instance_uid)
         with self._locks[hash(relative_path) % _LOCKS]:
@@ -103,11 +103,8 @@ class Spool:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise SpoolFullError(f"the disk of the spool is full: {error.strerror}") from error
                 raise SpoolError(f"can't write to the spool: {error.strerror}") from error
-            try:
-                return self.ledger.record_instance(instance, relative_path, size)
-            except LedgerError:
-                self.files.remove(relative_path)
-                raise
+            # If this fails the file stays: whether the row was written may be unknown. recover() settles it.
+            return self.ledger.record_instance(instance, relative_path, size)
 
     def results_directory(self, series_id: str, generation: int) -> Path:
         """A directory for the result files of one generation of a series, made if missing."""

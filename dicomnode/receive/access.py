@@ -1,0 +1,102 @@
+"""Who may open an association."""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """An A-ASSOCIATE-RJ (PS3.8 9.3.4) and the sentence for the log."""
+
+    result: int
+    source: int
+    reason: int
+    sentence: str
+
+
+@dataclass(frozen=True)
+class AccessPolicy:
+    """Called AE title, calling AE titles and addresses.
+
+    Parameters
+    ----------
+    called_ae_title:
+        The node's own; nobody is let in who calls for another.
+    calling_ae_titles:
+        Empty: anyone.
+    addresses:
+        Addresses and networks (``192.0.2.7``, ``192.0.2.0/24``, ``2001:db8::/32``); empty: anyone.
+
+    Raises
+    ------
+    ValueError
+        If an address isn't one.
+    """
+
+    called_ae_title: str
+    calling_ae_titles: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for address in self.addresses:
+            ipaddress.ip_network(address, strict=False)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anyone on the network may send."""
+        return not self.calling_ae_titles and not self.addresses
+
+    def address_is_allowed(self, address: str) -> bool:
+        """Whether a peer at this IP address may connect; IPv4 mapped into IPv6 counts as IPv4."""
+        if not self.addresses:
+            return True
+        peer = ipaddress.ip_address(address.partition("%")[0])
+        mapped = peer.ipv4_mapped if isinstance(peer, ipaddress.IPv6Address) else None
+        networks = (ipaddress.ip_network(allowed, strict=False) for allowed in self.addresses)
+        return any((mapped or peer) in network for network in networks)
+
+    def verdict(self, called_ae_title: str, calling_ae_title: str, address: str) -> Rejection | None:
+        """Why this association is rejected, or ``None`` if it isn't."""
+        if not self.address_is_allowed(address):
+            return Rejection(1, 1, 1, "address not allowed")
+        if called_ae_title.strip() != self.called_ae_title.strip():
+            return Rejection(1, 1, 7, "called AE title not recognized")
+        allowed = {title.strip() for title in self.calling_ae_titles}
+        if allowed and calling_ae_title.strip() not in allowed:
+            return Rejection(1, 1, 3, "calling AE title not recognized")
+        return None
+
+
+def server_tls(
+    cert: Path, key: Path, ca: Path | None = None, *, require_client: bool = False
+) -> ssl.SSLContext:
+    """TLS for the listening socket: 1.2 or newer with forward secrecy (PS3.15 B.12, BCP 195).
+
+    Parameters
+    ----------
+    cert, key, ca:
+        PEM files; ``ca`` holds the certificates that clients' certificates are signed by.
+    require_client:
+        Turn away clients without such a certificate; needs ``ca``.
+
+    Raises
+    ------
+    ValueError
+        If ``require_client`` is set without ``ca``.
+    OSError
+        If a file can't be read or isn't a certificate (``ssl.SSLError`` is one).
+    """
+    if require_client and ca is None:
+        raise ValueError("require_client needs ca, the certificates that clients must be signed by")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM")
+    context.load_cert_chain(cert, key)
+    if ca is not None:
+        context.load_verify_locations(ca)
+        context.verify_mode = ssl.CERT_REQUIRED if require_client else ssl.CERT_OPTIONAL
+    return context

@@ -1,0 +1,169 @@
+"""Look through an encoded data set without decoding it: is it whole, and which instance is it?
+
+Only tags and lengths are read (PS3.5 7.1, 7.5, A.4). Nothing is copied but the four UIDs.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
+DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
+
+MAXIMUM_DEPTH = 64
+MAXIMUM_INFLATED_BYTES = 1 << 30
+
+_UNDEFINED = 0xFFFFFFFF
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_SHORT_VRS = frozenset(
+    b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split()
+)  # two bytes of length; all others have four (PS3.5 table 7.1-1)
+_UIDS = {
+    0x00080016: "sop_class_uid",
+    0x00080018: "sop_instance_uid",
+    0x0020000D: "study_instance_uid",
+    0x0020000E: "series_instance_uid",
+}
+_NAMES = {
+    "sop_class_uid": "SOP Class UID",
+    "sop_instance_uid": "SOP Instance UID",
+    "study_instance_uid": "Study Instance UID",
+    "series_instance_uid": "Series Instance UID",
+}
+
+
+class UnreadableDatasetError(Exception):
+    """The data set can't be understood (C-STORE status C000); the message is fit for an Error Comment."""
+
+
+@dataclass(frozen=True)
+class DatasetIdentity:
+    """Which instance a data set is; the values as written, padding removed, otherwise unchecked."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_instance_uid: str
+    series_instance_uid: str
+
+
+def scan_dataset(data: bytes | memoryview, transfer_syntax_uid: str) -> DatasetIdentity:
+    """Check that every element lies inside the data set, and read the UIDs that identify it.
+
+    Parameters
+    ----------
+    data:
+        As received, without file meta information.
+    transfer_syntax_uid:
+        The accepted transfer syntax.
+
+    Raises
+    ------
+    UnreadableDatasetError
+        If an element runs past the end (the data set is truncated), if one of the UIDs is missing, or if
+        sequences are nested absurdly deep.
+    """
+    if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+        data = _inflate(data)
+    scanner = _Scanner(
+        memoryview(data),
+        explicit=transfer_syntax_uid != IMPLICIT_VR_LITTLE_ENDIAN,
+        byte_order=">" if transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN else "<",
+    )
+    scanner.elements(0, top=True)
+    for field, name in _NAMES.items():
+        if not scanner.uids.get(field):
+            raise UnreadableDatasetError(f"no {name} in the data set")
+    return DatasetIdentity(**scanner.uids)
+
+
+class _Scanner:
+    def __init__(self, data: memoryview, *, explicit: bool, byte_order: str) -> None:
+        self.uids: dict[str, str] = {}
+        self._data = data
+        self._end = len(data)
+        self._explicit = explicit
+        self._tag = struct.Struct(byte_order + "HH").unpack_from
+        self._short = struct.Struct(byte_order + "H").unpack_from
+        self._long = struct.Struct(byte_order + "L").unpack_from
+        self._depth = 0
+
+    def elements(self, offset: int, *, top: bool = False) -> int:
+        """Walk over elements up to the end of the data or of the item; returns the offset after it."""
+        while offset < self._end:
+            tag, vr, length, offset = self._header(offset)
+            if tag == _ITEM_END and not top:
+                return offset
+            if length == _UNDEFINED:
+                offset = self._undefined_length(offset, vr)
+                continue
+            if length > self._end - offset:
+                raise UnreadableDatasetError(f"truncated in element ({tag >> 16:04X},{tag & 0xFFFF:04X})")
+            if top and tag in _UIDS:
+                self.uids[_UIDS[tag]] = _text(self._data[offset : offset + length])
+            offset += length
+        if not top:
+            raise UnreadableDatasetError("truncated inside a sequence item")
+        return offset
+
+    def _header(self, offset: int) -> tuple[int, bytes, int, int]:
+        """Tag, VR, length, offset of the value."""
+        if self._end - offset < 8:
+            raise UnreadableDatasetError("truncated in the header of an element")
+        group, element = self._tag(self._data, offset)
+        tag = group << 16 | element
+        vr = bytes(self._data[offset + 4 : offset + 6])
+        if not self._explicit or group == 0xFFFE or not (vr.isalpha() and vr.isupper()):
+            return tag, b"", self._long(self._data, offset + 4)[0], offset + 8
+        if vr in _SHORT_VRS:
+            return tag, vr, self._short(self._data, offset + 6)[0], offset + 8
+        if self._end - offset < 12:
+            raise UnreadableDatasetError("truncated in the header of an element")
+        return tag, vr, self._long(self._data, offset + 8)[0], offset + 12
+
+    def _undefined_length(self, offset: int, vr: bytes) -> int:
+        """Walk over the items of a sequence or of encapsulated pixel data."""
+        self._depth += 1
+        if self._depth > MAXIMUM_DEPTH:
+            raise UnreadableDatasetError(f"sequences nested deeper than {MAXIMUM_DEPTH}")
+        explicit, tag_order = self._explicit, self._tag
+        if vr == b"UN":  # its content is Implicit VR Little Endian (PS3.5 6.2.2)
+            self._explicit = False
+        while True:
+            if self._end - offset < 8:
+                raise UnreadableDatasetError("truncated inside a sequence")
+            group, element = tag_order(self._data, offset)
+            tag, length = group << 16 | element, self._long(self._data, offset + 4)[0]
+            offset += 8
+            if tag == _SEQUENCE_END:
+                break
+            if tag != _ITEM:
+                raise UnreadableDatasetError("something else than an item inside a sequence")
+            if length == _UNDEFINED:
+                offset = self.elements(offset)
+            elif length > self._end - offset:
+                raise UnreadableDatasetError("truncated inside a sequence item")
+            else:
+                offset += length
+        self._explicit = explicit
+        self._depth -= 1
+        return offset
+
+
+def _inflate(data: bytes | memoryview) -> bytes:
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        inflated = inflater.decompress(data, MAXIMUM_INFLATED_BYTES)
+    except zlib.error as error:
+        raise UnreadableDatasetError("the deflated data set is damaged") from error
+    if inflater.unconsumed_tail:
+        raise UnreadableDatasetError("the deflated data set inflates to more than 1 GiB")
+    if not inflater.eof:
+        raise UnreadableDatasetError("the deflated data set is truncated")
+    return inflated
+
+
+def _text(value: memoryview) -> str:
+    return bytes(value).rstrip(b"\0 ").decode("ascii", errors="replace")

@@ -1,0 +1,44 @@
+"""What the node accepts at association negotiation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pynetdicom.presentation import PresentationContext, build_context
+
+VERIFICATION = "1.2.840.10008.1.1"
+
+IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
+EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
+
+STORAGE_SOP_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.2": "CT Image Storage",
+    "1.2.840.10008.5.1.4.1.1.66.4": "Segmentation Storage",
+    "1.2.840.10008.5.1.4.1.1.66.7": "Label Map Segmentation Storage",
+    "1.2.840.10008.5.1.4.1.1.88.11": "Basic Text SR Storage",
+    "1.2.840.10008.5.1.4.1.1.88.22": "Enhanced SR Storage",
+    "1.2.840.10008.5.1.4.1.1.88.33": "Comprehensive SR Storage",
+    "1.2.840.10008.5.1.4.1.1.88.34": "Comprehensive 3D SR Storage",
+}
+"""The SOP classes that can be stored.
+
+Enhanced CT isn't among them: the node can't measure it, so the sender learns that at negotiation, not
+after a transfer.
+"""
+
+
+def supported_contexts(decodable_transfer_syntaxes: Iterable[str]) -> list[PresentationContext]:
+    """Verification, and every storage SOP class with the transfer syntaxes that can be decoded here.
+
+    Parameters
+    ----------
+    decodable_transfer_syntaxes:
+        UIDs in order of preference. Explicit and Implicit VR Little Endian are always accepted, the first
+        of them preferred where a sender leaves the choice.
+    """
+    transfer_syntaxes = list(
+        dict.fromkeys((EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, *decodable_transfer_syntaxes))
+    )
+    contexts = [build_context(VERIFICATION, [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN])]
+    contexts.extend(build_context(sop_class, transfer_syntaxes) for sop_class in STORAGE_SOP_CLASSES)
+    return contexts

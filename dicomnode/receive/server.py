@@ -1,0 +1,194 @@
+"""The storage SCP of the node."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import ssl
+import threading
+import time
+import weakref
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from pynetdicom import _config as pynetdicom_config
+from pynetdicom import evt
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.association import Association
+
+from dicomnode.receive.access import AccessPolicy
+from dicomnode.receive.completeness import CompletenessSettings, CompletenessWatch
+from dicomnode.receive.presentation_contexts import supported_contexts
+from dicomnode.receive.store import StoreHandler
+from dicomnode.receive.transport import ConnectionServer
+from dicomnode.spool.spool import Spool
+
+LOGGER = logging.getLogger(__name__)
+
+_WAIT_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class ServerSettings:
+    """How the node listens.
+
+    Parameters
+    ----------
+    port:
+        0 lets the system choose; :attr:`StorageServer.port` tells.
+    max_pdu:
+        Longest P-DATA-TF PDU in bytes that senders may send.
+    negotiation_seconds:
+        Time for the TLS handshake, and for the A-ASSOCIATE-RQ.
+    idle_seconds:
+        An association that sends nothing for so long is aborted; one PDU must not take longer either.
+    """
+
+    ae_title: str
+    host: str = "0.0.0.0"
+    port: int = 11112
+    max_associations: int = 32
+    max_pdu: int = 128 * 1024
+    calling_ae_titles: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    tls: ssl.SSLContext | None = None
+    negotiation_seconds: float = 30.0
+    idle_seconds: float = 60.0
+    completeness: CompletenessSettings = field(default_factory=CompletenessSettings)
+
+    @property
+    def access(self) -> AccessPolicy:
+        """Who may open an association."""
+        return AccessPolicy(self.ae_title, self.calling_ae_titles, self.addresses)
+
+
+class StorageServer:
+    """C-ECHO and C-STORE SCP that keeps what it gets in the spool.
+
+    Parameters
+    ----------
+    spool:
+        Where instances are kept; its :meth:`~dicomnode.spool.spool.Spool.recover` has run.
+    decodable_transfer_syntaxes:
+        UIDs of the transfer syntaxes that the node can decode; only these are accepted.
+    """
+
+    def __init__(
+        self, settings: ServerSettings, spool: Spool, decodable_transfer_syntaxes: Iterable[str]
+    ) -> None:
+        self._settings = settings
+        self._access = settings.access
+        self._completeness = CompletenessWatch(spool.ledger, settings.completeness)
+        self._contexts = supported_contexts(decodable_transfer_syntaxes)
+        self._store = StoreHandler(spool, self._completeness, lambda event: self._number(event.assoc))
+        self._numbers: weakref.WeakKeyDictionary[Association, int] = weakref.WeakKeyDictionary()
+        self._next_number = itertools.count(1)
+        self._lock = threading.Lock()
+        self._server: ConnectionServer | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self._running.server_address[1])
+
+    @property
+    def open_associations(self) -> int:
+        """How many associations are open."""
+        return len(self._running.active_associations)
+
+    def start(self) -> None:
+        """Listen.
+
+        Raises
+        ------
+        OSError
+            If the address is in use or isn't one of this machine.
+        """
+        # pynetdicom's own event log would print each request and response; ours says what matters.
+        pynetdicom_config.LOG_HANDLER_LEVEL = "none"
+        entity = ApplicationEntity(self._settings.ae_title)
+        entity.maximum_associations = self._settings.max_associations
+        entity.maximum_pdu_size = self._settings.max_pdu
+        entity.acse_timeout = self._settings.negotiation_seconds
+        entity.dimse_timeout = self._settings.idle_seconds
+        entity.network_timeout = self._settings.idle_seconds
+        self._server = entity.make_server(
+            (self._settings.host, self._settings.port),
+            contexts=self._contexts,
+            evt_handlers=[
+                (evt.EVT_REQUESTED, self._on_requested),
+                (evt.EVT_ESTABLISHED, self._on_established),
+                (evt.EVT_C_STORE, self._store),
+            ],
+            server_class=ConnectionServer,
+            tls=self._settings.tls,
+            maximum_connections=2 * self._settings.max_associations + 8,
+            handshake_seconds=self._settings.negotiation_seconds,
+            pdu_seconds=self._settings.idle_seconds,
+            association_ended=self._on_ended,
+        )
+        self._completeness.start()
+        self._thread = threading.Thread(target=self._running.serve, name="storage-scp", daemon=True)
+        self._thread.start()
+        LOGGER.info(
+            "listening",
+            extra={"ae_title": self._settings.ae_title, "port": self.port, "tls": bool(self._settings.tls)},
+        )
+
+    def stop(self, drain_seconds: float = 10.0) -> None:
+        """Take no new associations, let open ones finish for ``drain_seconds``, then abort them."""
+        server = self._running
+        server.stop_accepting()
+        deadline = time.monotonic() + drain_seconds
+        while server.active_associations and time.monotonic() < deadline:
+            time.sleep(_WAIT_SECONDS)
+        for association in server.active_associations:
+            association.abort()
+        self._completeness.stop()
+        if self._thread is not None:
+            self._thread.join()
+
+    @property
+    def _running(self) -> ConnectionServer:
+        if self._server is None:
+            raise RuntimeError("the storage server was not started")
+        return self._server
+
+    def _number(self, association: Association) -> int:
+        """A number for logs and for completeness, never used twice."""
+        with self._lock:
+            if association not in self._numbers:
+                self._numbers[association] = next(self._next_number)
+            return self._numbers[association]
+
+    def _on_requested(self, event: evt.Event) -> None:
+        association = event.assoc
+        request = association.requestor.primitive
+        address = association.requestor.address
+        rejection = self._access.verdict(request.called_ae_title, request.calling_ae_title, address)
+        if rejection is None:
+            return
+        LOGGER.warning(
+            "association rejected: %s",
+            rejection.sentence,
+            extra={"association": self._number(association), "peer": address},
+        )
+        association.acse.send_reject(rejection.result, rejection.source, rejection.reason)
+        association.kill()
+
+    def _on_established(self, event: evt.Event) -> None:
+        requestor = event.assoc.requestor
+        LOGGER.info(
+            "association established",
+            extra={
+                "association": self._number(event.assoc),
+                "calling_ae_title": requestor.ae_title.strip(),
+                "peer": requestor.address,
+            },
+        )
+
+    def _on_ended(self, association: Association) -> None:
+        number = self._number(association)
+        self._completeness.association_ended(number)
+        LOGGER.info("association ended", extra={"association": number, "released": association.is_released})

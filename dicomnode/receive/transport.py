@@ -1,0 +1,166 @@
+"""The listening socket and its connections: pynetdicom's, with limits in time, number and size.
+
+pynetdicom 3.0.4 reads in pieces of 4 KiB without a time limit, does the TLS handshake in the thread that
+accepts connections, and leaves TCP's delayed acknowledgements on. The classes here change just that.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from socketserver import BaseServer, TCPServer
+from typing import Any, cast
+
+from pynetdicom.association import Association
+from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+
+LOGGER = logging.getLogger(__name__)
+
+# More than any A-ASSOCIATE-RQ; a longer PDU is an attack or not DICOM.
+MAXIMUM_PDU_BYTES = 1 << 20
+
+_PDU_HEADER_BYTES = 6
+_BACKLOG = 128
+_POLL_SECONDS = 0.1
+
+
+class TimedSocket(AssociationSocket):  # type: ignore[misc]  # pynetdicom has no types
+    """Reads a PDU within a time limit and a size limit, and acknowledges at once.
+
+    Parameters
+    ----------
+    opened:
+        The socket of an association, whose place this one takes.
+    pdu_seconds:
+        Time for one PDU, from its first byte to its last.
+    """
+
+    def __init__(self, opened: AssociationSocket, pdu_seconds: float) -> None:
+        # Not AssociationSocket's constructor: it would announce the connection a second time.
+        self.__dict__.update(opened.__dict__)
+        self.pdu_seconds = pdu_seconds
+        self._deadline = 0.0
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Read ``nr_bytes``, or less if the peer closes.
+
+        Raises
+        ------
+        OSError
+            If the PDU doesn't arrive within ``pdu_seconds`` or is absurdly long; pynetdicom then closes the
+            connection.
+        """
+        connection = cast(socket.socket, self.socket)
+        if nr_bytes == _PDU_HEADER_BYTES:
+            self._deadline = time.monotonic() + self.pdu_seconds
+            # Senders that leave Nagle's algorithm on would wait 40 ms for each acknowledgement.
+            _acknowledge_at_once(connection)
+        if nr_bytes > MAXIMUM_PDU_BYTES:
+            raise OSError(f"a PDU of {nr_bytes} bytes is longer than {MAXIMUM_PDU_BYTES}")
+        data = bytearray(nr_bytes)
+        view = memoryview(data)
+        received = 0
+        while received < nr_bytes:
+            remaining = self._deadline - time.monotonic()
+            if remaining <= 0:
+                raise TimeoutError(f"a PDU took longer than {self.pdu_seconds:g} s")
+            connection.settimeout(remaining)
+            count = connection.recv_into(view[received:])
+            if count == 0:
+                break
+            received += count
+        connection.settimeout(self.pdu_seconds)
+        view.release()
+        del data[received:]
+        return data
+
+
+class ConnectionHandler(RequestHandler):  # type: ignore[misc]  # pynetdicom has no types
+    """One connection, from the TLS handshake to its end."""
+
+    server: ConnectionServer
+    request: socket.socket
+
+    def handle(self) -> None:
+        """Run the association and tell the server when it has ended, however it ended."""
+        connection = self.request
+        connection.settimeout(self.server.handshake_seconds)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.server.tls is not None:
+            connection = self.server.tls.wrap_socket(connection, server_side=True)
+            self.request = connection
+        connection.settimeout(self.server.pdu_seconds)
+        association = self._create_association()
+        association.start()
+        try:
+            association.join()
+        finally:
+            self.server.association_ended(association)
+
+    def _create_association(self) -> Association:
+        association = super()._create_association()
+        association.dul.socket = TimedSocket(association.dul.socket, self.server.pdu_seconds)
+        return association
+
+
+class ConnectionServer(ThreadedAssociationServer):  # type: ignore[misc]  # pynetdicom has no types
+    """Accepts connections, a limited number at a time, each in a thread of its own."""
+
+    daemon_threads = True
+    request_queue_size = _BACKLOG
+
+    def __init__(
+        self,
+        *args: Any,
+        tls: ssl.SSLContext | None = None,
+        maximum_connections: int,
+        handshake_seconds: float,
+        pdu_seconds: float,
+        association_ended: Callable[[Association], None],
+        **kwargs: Any,
+    ) -> None:
+        self.tls = tls
+        self.handshake_seconds = handshake_seconds
+        self.pdu_seconds = pdu_seconds
+        self.association_ended = association_ended
+        self._free_connections = threading.BoundedSemaphore(maximum_connections)
+        super().__init__(*args, request_handler=ConnectionHandler, **kwargs)
+
+    def serve(self) -> None:
+        """Accept connections until :meth:`stop_accepting`."""
+        self.serve_forever(poll_interval=_POLL_SECONDS)
+
+    def stop_accepting(self) -> None:
+        """Close the listening socket; open associations go on."""
+        BaseServer.shutdown(self)
+        TCPServer.server_close(self)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Hand the connection to a thread, or close it if there are too many."""
+        if not self._free_connections.acquire(blocking=False):
+            LOGGER.warning("connection closed: too many", extra={"peer": client_address[0]})
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """The thread of one connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free_connections.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection that never became an association, for example a failed TLS handshake."""
+        LOGGER.warning(
+            "connection failed", extra={"peer": client_address[0]}, exc_info=LOGGER.isEnabledFor(10)
+        )
+
+
+def _acknowledge_at_once(connection: socket.socket) -> None:
+    if hasattr(socket, "TCP_QUICKACK"):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
