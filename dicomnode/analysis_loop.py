@@ -80,9 +80,18 @@ class AnalysisLoop:
         self._stopping.set()
         self._spool.ledger.database.announce()
         if not drain:
-            self._supervisor.stop()
+            self.abandon()
         self._thread.join()
         self._supervisor.stop()
+
+    def abandon(self) -> None:
+        """Kill the worker; while stopping, the series in its hands is left for the next start."""
+        self._supervisor.stop()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the loop's thread runs."""
+        return self._thread.is_alive()
 
     def _run(self) -> None:
         database = self._spool.ledger.database

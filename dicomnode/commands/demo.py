@@ -1,0 +1,35 @@
+"""the whole way on this machine: a CT goes to the node, its answer comes back out of a PACS
+
+Starts a PACS (Orthanc where it is installed, else a small one of dicomnode's own) and the node, sends a chest
+CT by C-STORE, waits for SEG and SR in the PACS, reads them back, prints the measurements and draws a picture.
+
+  dicomnode demo                         a phantom chest, whose true volumes stand beside the measured ones
+  dicomnode demo --ct FOLDER             a chest CT of yours
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dicomnode.commands.common import CommandError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("--ct", type=Path, metavar="DIR", help="folder with one chest CT series (default: a phantom)")
+    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="for all files (default: out)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs")
+    parser.add_argument("--pacs", choices=("auto", "orthanc", "small"), default="auto", help="which PACS to start")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demonstration; 1 when the answer did not come or the series was refused."""
+    from dicomnode.demo.run import Demonstration, DemonstrationError  # noqa: PLC0415  (imports torch)
+
+    if arguments.ct and not arguments.ct.is_dir():
+        raise CommandError(f"there is no folder {arguments.ct}")
+    try:
+        return Demonstration(arguments.ct, arguments.out / "demo", arguments.device, arguments.pacs).run()
+    except DemonstrationError as error:
+        raise CommandError(str(error)) from error

@@ -1,0 +1,113 @@
+"""Reads results as a stranger would: from the DICOM objects alone, with nothing of the room that wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+
+from dicomnode.assemble.volume import Volume
+from dicomnode.segment.segmentation import Label, ModelIdentity, Segmentation, Side
+
+LUNG, GROUND_GLASS, CONSOLIDATION = "39607008", "112120", "95436008"
+RIGHT, LEFT = "24028007", "7771000"
+MEASUREMENT_GROUP, TRACKING_IDENTIFIER = "125007", "112039"
+SAME_POSITION_MM = 0.01
+
+
+@dataclass(frozen=True)
+class ReportedValue:
+    """One measurement of a structured report."""
+
+    group: str
+    name: str
+    value: float
+    unit: str
+
+
+def segment_masks(seg: Dataset, volume: Volume) -> dict[tuple[str, str], NDArray[np.bool_]]:
+    """Masks of a binary SEG on the volume's grid, by property type code and laterality code.
+
+    Frames are placed by their own Image Position (Patient), not by their number or their references.
+
+    Raises
+    ------
+    ValueError
+        If a frame lies on no slice of the volume.
+    """
+    frames = _frames(seg)
+    kinds = {int(item.SegmentNumber): _kind(item) for item in seg.SegmentSequence}
+    masks = {kind: np.zeros(volume.hu.shape, np.bool_) for kind in kinds.values()}
+    origin, normal = volume.affine[:3, 3], volume.affine[:3, 2] / volume.spacing_mm[0]
+    for frame, functional_group in zip(frames, seg.PerFrameFunctionalGroupsSequence, strict=True):
+        position = np.array(functional_group.PlanePositionSequence[0].ImagePositionPatient, np.float64)
+        index = float((position - origin) @ normal) / volume.spacing_mm[0]
+        beside = np.linalg.norm(position - origin - index * volume.spacing_mm[0] * normal)
+        if abs(index - round(index)) * volume.spacing_mm[0] > SAME_POSITION_MM * 10 or beside > 1.0:
+            raise ValueError(f"a SEG frame lies at slice {index:.3f}, {beside:.3f} mm beside the grid")
+        number = int(functional_group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        masks[kinds[number]][round(index)] |= frame
+    return masks
+
+
+def segmentation_from(seg: Dataset, volume: Volume) -> Segmentation:
+    """The label and side maps that a SEG holds."""
+    masks = segment_masks(seg, volume)
+    sides = np.zeros(volume.hu.shape, np.uint8)
+    sides[masks[LUNG, RIGHT]] = Side.RIGHT
+    sides[masks[LUNG, LEFT]] = Side.LEFT
+    labels = np.where(sides > 0, np.uint8(Label.NORMAL_LUNG), np.uint8(Label.BACKGROUND))
+    labels[masks[GROUND_GLASS, ""]] = Label.GROUND_GLASS
+    labels[masks[CONSOLIDATION, ""]] = Label.CONSOLIDATION
+    algorithm = seg.SegmentSequence[0].SegmentAlgorithmName
+    return Segmentation(labels, sides, np.zeros_like(labels), ModelIdentity(str(algorithm), "", ""))
+
+
+def reported_values(sr: Dataset) -> list[ReportedValue]:
+    """Every measurement of a TID 1500 report with the group it stands in."""
+    return [value for group in _groups(sr) for value in _values(group)]
+
+
+def _frames(seg: Dataset) -> NDArray[np.bool_]:
+    """Frames of a SEG with SegmentationType BINARY: bits, the first pixel in the lowest (PS3.5 8.2)."""
+    rows, columns, count = int(seg.Rows), int(seg.Columns), int(seg.NumberOfFrames)
+    bits = np.unpackbits(np.frombuffer(seg.PixelData, np.uint8), bitorder="little")
+    return bits[: count * rows * columns].reshape(count, rows, columns).astype(np.bool_)
+
+
+def _kind(segment: Dataset) -> tuple[str, str]:
+    kind = segment.SegmentedPropertyTypeCodeSequence[0]
+    modifiers = kind.get("SegmentedPropertyTypeModifierCodeSequence") or [Dataset()]
+    return str(kind.CodeValue), str(modifiers[0].get("CodeValue", ""))
+
+
+def _groups(item: Dataset) -> Iterator[Dataset]:
+    for child in item.get("ContentSequence", []):
+        if child.ValueType == "CONTAINER":
+            if child.ConceptNameCodeSequence[0].CodeValue == MEASUREMENT_GROUP:
+                yield child
+            else:
+                yield from _groups(child)
+
+
+def _values(group: Dataset) -> Iterator[ReportedValue]:
+    title = _title(group)
+    for item in group.ContentSequence:
+        if item.ValueType == "NUM" and item.get("MeasuredValueSequence"):
+            measured = item.MeasuredValueSequence[0]
+            yield ReportedValue(
+                group=title,
+                name=str(item.ConceptNameCodeSequence[0].CodeMeaning),
+                value=float(measured.NumericValue),
+                unit=str(measured.MeasurementUnitsCodeSequence[0].CodeValue),
+            )
+
+
+def _title(group: Dataset) -> str:
+    for item in group.ContentSequence:
+        if item.ConceptNameCodeSequence[0].CodeValue == TRACKING_IDENTIFIER:
+            return str(item.TextValue)
+    return ""

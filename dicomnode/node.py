@@ -1,0 +1,127 @@
+"""The daemon: wires the rooms, starts and drains them."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from pathlib import Path
+
+from dicomnode import __version__
+from dicomnode.analysis_loop import AnalysisLoop
+from dicomnode.assemble.decoders import decodable_transfer_syntaxes
+from dicomnode.config import Config, Tls
+from dicomnode.config import Destination as DestinationSettings
+from dicomnode.deliver.delivery import DeliveryLoop
+from dicomnode.deliver.destination import Destination, RetryPolicy
+from dicomnode.deliver.tls import client_tls
+from dicomnode.receive.access import server_tls
+from dicomnode.receive.completeness import CompletenessSettings
+from dicomnode.receive.server import ServerSettings, StorageServer
+from dicomnode.service_manager import notify, watchdog_interval_seconds
+from dicomnode.spool.spool import Spool
+from dicomnode.supervisor import Supervisor
+
+LOGGER = logging.getLogger(__name__)
+
+
+class Node:
+    """Receives, analyzes and delivers until it is stopped.
+
+    Parameters
+    ----------
+    config:
+        The validated configuration.
+
+    Raises
+    ------
+    SpoolError
+        If the spool can't be opened, or another node has it.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._spool = Spool(config.spool.directory, int(config.spool.minimum_free_gb * 1e9))
+        destinations = [destination_of(settings) for settings in config.destination]
+        self._server = StorageServer(_server_settings(config), self._spool, decodable_transfer_syntaxes())
+        self._delivery = DeliveryLoop(self._spool, destinations, config.node.ae_title)
+        self._analysis = [
+            AnalysisLoop(
+                self._spool,
+                Supervisor(config.analysis.model, config.analysis.device, config.analysis.timeout_seconds),
+                destinations,
+                config_sha256=config.analysis_sha256(),
+                maximum_attempts=config.analysis.attempts,
+            )
+            for _ in range(config.analysis.workers)
+        ]
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return self._server.port
+
+    def start(self) -> None:
+        """Put the spool in order, take up what was interrupted, then listen.
+
+        Raises
+        ------
+        OSError
+            If the port can't be listened on.
+        """
+        self._spool.recover()
+        for series in self._spool.ledger.requeue_interrupted(self._config.analysis.attempts):
+            LOGGER.warning("interrupted analysis: %s", series.detail, extra={"series": series.id})
+        self._server.start()
+        self._delivery.start()
+        for loop in self._analysis:
+            loop.start()
+        LOGGER.info("dicomnode %s ready", __version__, extra={"port": self.port})
+
+    def stop(self, *, drain: bool = True) -> None:
+        """Take nothing new; with ``drain`` finish what is being analyzed; the rest waits in the spool."""
+        self._server.stop()
+        for loop in self._analysis:
+            loop.stop(drain=drain)
+        self._delivery.stop()
+        self._spool.close()
+        LOGGER.info("stopped")
+
+    def run(self) -> None:
+        """Start, serve until SIGTERM or SIGINT, drain. A second signal stops without draining."""
+        stopping = threading.Event()
+        impatient = threading.Event()
+
+        def on_signal(number: int, _frame: object) -> None:
+            LOGGER.info("%s received, draining", signal.Signals(number).name)
+            if stopping.is_set():
+                impatient.set()
+                for loop in self._analysis:
+                    loop.abandon()
+            stopping.set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, on_signal)
+        self.start()
+        notify(f"READY=1\nSTATUS=listening on port {self.port}")
+        interval = watchdog_interval_seconds()
+        while not stopping.wait(interval):
+            notify("WATCHDOG=1")
+        notify("STOPPING=1\nSTATUS=draining")
+        self.stop(drain=not impatient.is_set())
+
+
+def destination_of(settings: DestinationSettings) -> Destination:
+    """A configured destination as the delivery room wants it."""
+    return Destination(
+        name=settings.name,
+        ae_title=settings.ae_title,
+        host=settings.host,
+        port=settings.port,
+        accepts=settings.accepts,
+        tls=_client_context(settings.tls),
+        retry=RetryPolicy(
+            settings.retry.first_seconds, settings.retry.factor, settings.retry.cap_seconds
+        ),
+    )
