@@ -15,8 +15,8 @@ T = TypeVar("T", bound=np.generic)
 class AxisOrder:
     """How to turn a (z, y, x) array so that its axes point to the patient's superior, posterior and left.
 
-    ``axes`` is the transposition and ``flips`` the axes reversed after it. A turned array has slices from feet
-    to head, rows from front to back and columns from the patient's right to left: the radiological view.
+    ``axes`` is the transposition and ``flips`` the axes reversed after it. A turned array has slices from
+    feet to head, rows from front to back and columns from the patient's right to left: the radiological view.
     """
 
     axes: tuple[int, int, int]

@@ -23,7 +23,11 @@ class RefusalReason(StrEnum):
     BAD_RESCALE = "bad_rescale"
 
 
-class SeriesRefusedError(Exception):
+class AssembleError(Exception):
+    """The files given are not one readable DICOM series; :class:`SeriesRefusedError` where they are one."""
+
+
+class SeriesRefusedError(AssembleError):
     """The series can't be measured properly; carries the reason code and one sentence for a person.
 
     The sentence names numbers (positions in mm, counts, angles), never a patient.

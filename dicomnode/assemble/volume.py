@@ -22,13 +22,17 @@ class SourceInstance:
 
 @dataclass(frozen=True)
 class Acquisition:
-    """What the header says of how the series was made; ``None`` where it is silent."""
+    """What the header says of how the series was made; ``None`` where it is silent or the slices disagree.
+
+    ``lossy`` is True if any slice ever went through lossy compression (PS3.3 C.7.6.1.1.5).
+    """
 
     slice_thickness_mm: float | None = None
     kernel: str | None = None
     contrast: bool | None = None
     manufacturer: str | None = None
     body_part: str | None = None
+    lossy: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +42,9 @@ class Volume:
     Parameters
     ----------
     hu:
-        int16 array of shape (slices, rows, columns), axis order z, y, x, in Hounsfield units.
+        int16 array of shape (slices, rows, columns), axis order z, y, x, in Hounsfield units from -1024 to
+        32767. What lies below -1024, the floor of the scale in most scanners, is padding outside the field of
+        view (often -2000 or -3024) or noise in air: both become -1024. Padding above the scale becomes -1024.
     affine:
         4 x 4 float64; takes the homogeneous voxel index (x = column, y = row, z = slice, 1) to the voxel's
         centre in mm in the patient coordinate system LPS (PS3.3 C.7.6.2.1.1).

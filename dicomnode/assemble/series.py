@@ -1,0 +1,115 @@
+"""The series in a folder: which files belong together, and which files are no images at all."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import MediaStorageDirectoryStorage
+
+PREAMBLE = 128
+PREFIX = b"DICM"
+TAGS = ["StudyInstanceUID", "SeriesInstanceUID", "Modality"]
+
+
+@dataclass(frozen=True)
+class SeriesFiles:
+    """The files of one series, sorted by path; ``modality`` is what most of them say."""
+
+    series_instance_uid: str
+    study_instance_uid: str
+    modality: str
+    paths: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class SeriesListing:
+    """What :func:`find_series` found; iterates over the series.
+
+    ``ignored`` are files that are no DICOM images: other formats and DICOMDIR. ``damaged`` are DICOM files
+    that can't be read as far as their series: they may be missing slices, so a caller should say so.
+    """
+
+    series: tuple[SeriesFiles, ...]
+    ignored: tuple[Path, ...] = ()
+    damaged: tuple[Path, ...] = ()
+
+    def __iter__(self) -> Iterator[SeriesFiles]:
+        return iter(self.series)
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+
+def find_series(directory: Path) -> SeriesListing:
+    """Group every DICOM file under ``directory`` by study and series; links to folders are not followed.
+
+    Raises
+    ------
+    NotADirectoryError
+        If ``directory`` is none.
+    """
+    if not directory.is_dir():
+        raise NotADirectoryError(f"{directory} is not a folder")
+    return group_series(_files_under(directory))
+
+
+def group_series(paths: Iterable[Path]) -> SeriesListing:
+    """Group files by study and series, in the order of the first file of each."""
+    groups: dict[tuple[str, str], list[tuple[Path, str]]] = defaultdict(list)
+    ignored, damaged = [], []
+    for path in sorted(paths):
+        if not _is_dicom(path):
+            ignored.append(path)
+            continue
+        try:
+            identity = _read_identity(path)
+        except (InvalidDicomError, EOFError, OSError, zlib.error, ValueError, KeyError, TypeError):
+            damaged.append(path)
+            continue
+        if identity is None:
+            ignored.append(path)
+        elif not identity[0] or not identity[1]:
+            damaged.append(path)
+        else:
+            groups[identity[:2]].append((path, identity[2]))
+    series = tuple(
+        SeriesFiles(
+            series_instance_uid=series_instance_uid,
+            study_instance_uid=study_instance_uid,
+            modality=Counter(modality for _, modality in files).most_common(1)[0][0],
+            paths=tuple(path for path, _ in files),
+        )
+        for (study_instance_uid, series_instance_uid), files in groups.items()
+    )
+    return SeriesListing(series, tuple(ignored), tuple(damaged))
+
+
+def _files_under(directory: Path) -> Iterator[Path]:
+    for folder, _, names in os.walk(directory):
+        yield from (Path(folder) / name for name in names)
+
+
+def _is_dicom(path: Path) -> bool:
+    if not path.is_file():  # a dangling link, a socket
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(PREAMBLE + len(PREFIX))[PREAMBLE:] == PREFIX
+    except OSError:
+        return False
+
+
+def _read_identity(path: Path) -> tuple[str, str, str] | None:
+    """Study, series and modality; ``None`` for a DICOMDIR."""
+    dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=TAGS)
+    if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
+        return None
+    study, series, modality = (str(dataset.get(keyword) or "") for keyword in TAGS)
+    return study, series, modality
