@@ -1,0 +1,187 @@
+"""A DICOM application entity on the network, and how to reach it."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from socket import IPPROTO_TCP, TCP_NODELAY
+
+from pynetdicom import _config as pynetdicom_config
+from pynetdicom import evt
+from pynetdicom.ae import ApplicationEntity
+from pynetdicom.association import Association
+from pynetdicom.presentation import PresentationContext, build_context
+
+VERIFICATION = "1.2.840.10008.1.1"
+
+_ADDRESS = re.compile(r"(?P<ae_title>[^@]+)@(?:\[(?P<ipv6>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]+)")
+_REJECT_SOURCE_USER = 1
+_REJECT_REASONS = {
+    1: "without a reason",
+    2: "application context not supported",
+    3: "it doesn't know our AE title",
+    7: "it has another AE title",
+}
+
+
+class PeerError(Exception):
+    """No association with the peer; the message says why in a sentence."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A storage or verification SCP.
+
+    Parameters
+    ----------
+    calling_ae_title:
+        What we call ourselves.
+    tls:
+        Context of :func:`client_tls`; ``None`` for plain TCP.
+    connect_seconds, answer_seconds:
+        Time for the connection and for one answer.
+
+    Raises
+    ------
+    ValueError
+        If the AE titles or the port are not valid.
+    """
+
+    ae_title: str
+    host: str
+    port: int
+    calling_ae_title: str = "DICOMNODE"
+    tls: ssl.SSLContext | None = None
+    connect_seconds: float = 10.0
+    answer_seconds: float = 60.0
+
+    def __post_init__(self) -> None:
+        for title in (self.ae_title, self.calling_ae_title):
+            if (
+                not 1 <= len(title.strip()) <= 16
+                or not title.isascii()
+                or not title.isprintable()
+                or "\\" in title
+            ):
+                raise ValueError(f"an AE title has 1 to 16 printable ASCII characters, not {title!r}")
+        if not 1 <= self.port <= 65535:
+            raise ValueError(f"a port is a number from 1 to 65535, not {self.port}")
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.ae_title}@{host}:{self.port}"
+
+
+def parse_peer(address: str, calling_ae_title: str = "DICOMNODE", tls: ssl.SSLContext | None = None) -> Peer:
+    """Peer from ``AE@HOST:PORT``; an IPv6 address stands in brackets.
+
+    Raises
+    ------
+    ValueError
+        If it isn't of this form.
+    """
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        raise ValueError(
+            f"a peer is written AE@HOST:PORT, for example ORTHANC@127.0.0.1:4242, not {address!r}"
+        )
+    return Peer(
+        ae_title=match["ae_title"],
+        host=match["ipv6"] or match["host"],
+        port=int(match["port"]),
+        calling_ae_title=calling_ae_title,
+        tls=tls,
+    )
+
+
+def client_tls(cert: Path | None = None, key: Path | None = None, ca: Path | None = None) -> ssl.SSLContext:
+    """TLS towards a peer: 1.2 or newer, its certificate checked against ``ca`` or the system's authorities.
+
+    The name in the certificate isn't compared with the host: devices are reached by address, and the
+    authority given here is the one that vouches for them (PS3.15 B.12).
+
+    Parameters
+    ----------
+    cert, key:
+        PEM files of our own certificate, for peers that ask for one.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM")
+    context.check_hostname = False
+    if ca is not None:
+        context.load_verify_locations(ca)
+    else:
+        context.load_default_certs()
+    if cert is not None:
+        context.load_cert_chain(cert, key)
+    return context
+
+
+@contextmanager
+def associated(peer: Peer, contexts: Sequence[PresentationContext]) -> Iterator[Association]:
+    """An association with ``peer``, released at the end.
+
+    Raises
+    ------
+    PeerError
+        If there is none to be had.
+    """
+    pynetdicom_config.LOG_HANDLER_LEVEL = "none"
+    entity = ApplicationEntity(peer.calling_ae_title)
+    entity.connection_timeout = peer.connect_seconds
+    entity.acse_timeout = peer.answer_seconds
+    entity.dimse_timeout = peer.answer_seconds
+    entity.network_timeout = peer.answer_seconds
+    try:
+        association = entity.associate(
+            peer.host,
+            peer.port,
+            contexts=list(contexts),
+            ae_title=peer.ae_title,
+            tls_args=None if peer.tls is None else (peer.tls, peer.host),
+            evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once)],
+        )
+    except OSError as error:
+        raise PeerError(f"{peer}: {error.strerror or error}") from error
+    if not association.is_established:
+        raise PeerError(f"{peer}: {_why_not(association)}")
+    try:
+        yield association
+    finally:
+        if association.is_established:
+            association.release()
+
+
+def echo(peer: Peer) -> str | None:
+    """C-ECHO; ``None`` if the peer answered with Success, else a sentence that says what went wrong."""
+    try:
+        with associated(peer, [build_context(VERIFICATION)]) as association:
+            if not association.accepted_contexts:
+                return f"{peer}: it doesn't offer verification (C-ECHO)"
+            answer = association.send_c_echo()
+    except PeerError as error:
+        return str(error)
+    if "Status" not in answer:
+        return f"{peer}: no answer to C-ECHO within {peer.answer_seconds:g} s"
+    return None if answer.Status == 0 else f"{peer}: C-ECHO was answered with status {answer.Status:04X}"
+
+
+def _send_at_once(event: evt.Event) -> None:
+    """Without Nagle's algorithm, which waits for acknowledgements in the middle of a message."""
+    event.assoc.dul.socket.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+
+
+def _why_not(association: Association) -> str:
+    if association.is_rejected:
+        answer = association.acceptor.primitive
+        if answer.result_source == _REJECT_SOURCE_USER:
+            return f"association rejected, {_REJECT_REASONS.get(answer.diagnostic, 'reason unknown')}"
+        return "association rejected, too many associations or a temporary fault there"
+    if association.acceptor.primitive is None:
+        return "no connection, or no DICOM answer"
+    return "association aborted, or none of the SOP classes accepted"
