@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from dicomnode.assemble.decoders import LOSSY
+from dicomnode.assemble.errors import AssembleError
 from dicomnode.assemble.gate import (
     check_headers,
     refuse_missing_pixel_data,
@@ -19,7 +20,7 @@ from dicomnode.assemble.gate import (
 )
 from dicomnode.assemble.headers import SliceHeader, read_header
 from dicomnode.assemble.pixels import Progress, read_stored_values, read_volume
-from dicomnode.assemble.refusal import AssembleError, RefusalReason, SeriesRefusedError
+from dicomnode.assemble.refusal import RefusalReason, SeriesRefusedError
 from dicomnode.assemble.stack import SliceStack, check_stack
 from dicomnode.assemble.volume import Acquisition, SourceInstance, Volume
 

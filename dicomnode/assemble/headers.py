@@ -19,7 +19,7 @@ from pydicom.filereader import read_dataset, read_file_meta_info
 from pydicom.tag import Tag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from dicomnode.assemble.refusal import AssembleError
+from dicomnode.assemble.errors import AssembleError
 
 V = TypeVar("V")
 

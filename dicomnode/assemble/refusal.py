@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from dicomnode.assemble.errors import AssembleError
+
 
 class RefusalReason(StrEnum):
     """Reason codes; they appear in the ledger, the log, the refusal SR and ``dicomnode status``."""
@@ -21,10 +23,6 @@ class RefusalReason(StrEnum):
     UNSUPPORTED_TRANSFER_SYNTAX = "unsupported_transfer_syntax"
     NO_PIXEL_DATA = "no_pixel_data"
     BAD_RESCALE = "bad_rescale"
-
-
-class AssembleError(Exception):
-    """The files given are not one readable DICOM series; :class:`SeriesRefusedError` where they are one."""
 
 
 class SeriesRefusedError(AssembleError):
