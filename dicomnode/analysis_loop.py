@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dicomnode.assemble.refusal import RefusalReason
-from dicomnode.deliver.destination import Destination
+from dicomnode.deliver.delivery import Destination
 from dicomnode.pipeline import Analysis
 from dicomnode.report.result_set import ResultFile
 from dicomnode.spool.errors import SupersededError
@@ -186,4 +186,3 @@ def _publish(attempt: Path, directory: Path, analysis: Analysis) -> list[ResultF
     attempt.rmdir()
     make_durable(published)
     return [replace(file, path=directory / file.path.name) for file in analysis.results.files]
-

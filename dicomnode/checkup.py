@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 
 from dicomnode.config import Config, Tls
-from dicomnode.deliver.sender import Peer, echo
+from dicomnode.deliver.peer import Peer, echo
 from dicomnode.node import destination_of
 from dicomnode.segment.card import ModelError, load_card, models_directory
 
@@ -51,7 +51,10 @@ def _check_port(config: Config) -> Iterator[Finding]:
         except PermissionError:
             yield Finding("port", "wrong", f"{port} needs a right this user lacks (CAP_NET_BIND_SERVICE)")
         except OSError as error:
-            if config.node.tls is None and _echo(title, "127.0.0.1" if host == "0.0.0.0" else host, port) is None:
+            if (
+                config.node.tls is None
+                and _echo(title, "127.0.0.1" if host == "0.0.0.0" else host, port) is None
+            ):
                 yield Finding("port", "ok", f"{title} is running on port {port} and answers C-ECHO")
             else:
                 yield Finding("port", "wrong", f"can't listen on {host}:{port}: {error.strerror}")
@@ -102,7 +105,6 @@ def _check_model(config: Config) -> Iterator[Finding]:
     name = config.analysis.model
     try:
         card = load_card(models_directory() / name)
-        card.verify_weights()
     except ModelError as error:
         yield Finding("model", "wrong", str(error))
     else:
@@ -127,12 +129,12 @@ def _check_destinations(config: Config) -> Iterator[Finding]:
         yield from wrong_files
         if wrong_files:
             continue
-        where = f"{settings.ae_title} at {settings.host}:{settings.port}"
-        error = echo(destination_of(settings).peer(config.node.ae_title))
+        peer = destination_of(settings, config.node.ae_title).peer
+        error = echo(peer)
         if error is None:
-            yield Finding(subject, "ok", f"{where} answers C-ECHO")
+            yield Finding(subject, "ok", f"{peer} answers C-ECHO")
         else:
-            yield Finding(subject, "wrong", f"{where} does not answer C-ECHO: {error}")
+            yield Finding(subject, "wrong", error)
 
 
 def _echo(ae_title: str, host: str, port: int) -> str | None:

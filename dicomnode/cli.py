@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
         command = import_module(f"dicomnode.commands.{name}")
-        summary = command.__doc__.strip().splitlines()[0]
+        summary = str(command.__doc__).strip().splitlines()[0]
         subparser = subparsers.add_parser(
             name,
             help=summary,

@@ -5,17 +5,14 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-import time
-from pathlib import Path
 
 from dicomnode import __version__
 from dicomnode.analysis_loop import AnalysisLoop
 from dicomnode.assemble.decoders import decodable_transfer_syntaxes
-from dicomnode.config import Config, Tls
+from dicomnode.config import Config
 from dicomnode.config import Destination as DestinationSettings
-from dicomnode.deliver.delivery import DeliveryLoop
-from dicomnode.deliver.destination import Destination, RetryPolicy
-from dicomnode.deliver.tls import client_tls
+from dicomnode.deliver.delivery import DeliveryLoop, Destination, RetryPolicy
+from dicomnode.deliver.peer import Peer, client_tls
 from dicomnode.receive.access import server_tls
 from dicomnode.receive.completeness import CompletenessSettings
 from dicomnode.receive.server import ServerSettings, StorageServer
@@ -42,10 +39,10 @@ class Node:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._spool = Spool(config.spool.directory, int(config.spool.minimum_free_gb * 1e9))
-        destinations = [destination_of(settings) for settings in config.destination]
+        self._spool = Spool(config.spool.directory.resolve(), int(config.spool.minimum_free_gb * 1e9))
+        destinations = [destination_of(settings, config.node.ae_title) for settings in config.destination]
         self._server = StorageServer(_server_settings(config), self._spool, decodable_transfer_syntaxes())
-        self._delivery = DeliveryLoop(self._spool, destinations, config.node.ae_title)
+        self._delivery = DeliveryLoop(self._spool.ledger, destinations)
         self._analysis = [
             AnalysisLoop(
                 self._spool,
@@ -112,16 +109,30 @@ class Node:
         self.stop(drain=not impatient.is_set())
 
 
-def destination_of(settings: DestinationSettings) -> Destination:
+def destination_of(settings: DestinationSettings, calling_ae_title: str) -> Destination:
     """A configured destination as the delivery room wants it."""
-    return Destination(
-        name=settings.name,
+    tls, retry = settings.tls, settings.retry
+    peer = Peer(
         ae_title=settings.ae_title,
         host=settings.host,
         port=settings.port,
-        accepts=settings.accepts,
-        tls=_client_context(settings.tls),
-        retry=RetryPolicy(
-            settings.retry.first_seconds, settings.retry.factor, settings.retry.cap_seconds
-        ),
+        calling_ae_title=calling_ae_title,
+        tls=client_tls(tls.cert, tls.key, tls.ca) if tls else None,
+    )
+    policy = RetryPolicy(retry.first_seconds, retry.factor, retry.cap_seconds)
+    return Destination(settings.name, peer, settings.accepts, policy)
+
+
+def _server_settings(config: Config) -> ServerSettings:
+    node, tls = config.node, config.node.tls
+    return ServerSettings(
+        ae_title=node.ae_title,
+        host=node.host,
+        port=node.port,
+        max_associations=node.max_associations,
+        max_pdu=node.max_pdu,
+        calling_ae_titles=config.access.calling_ae_titles,
+        addresses=config.access.addresses,
+        tls=server_tls(tls.cert, tls.key, tls.ca, require_client=tls.require_client) if tls else None,
+        completeness=CompletenessSettings(config.series.quiet_seconds, config.series.deadline_seconds),
     )

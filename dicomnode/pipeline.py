@@ -16,9 +16,11 @@ from dicomnode.measure.measurements import Measurements
 from dicomnode.measure.quality import assess_quality
 from dicomnode.report.overview import write_overview
 from dicomnode.report.provenance import Provenance
-from dicomnode.report.refusal_report import build_refusal
+from dicomnode.report.record import write_measurements_json
+from dicomnode.report.refusal import build_refusal
 from dicomnode.report.result_set import ResultSet
-from dicomnode.report.results import build_results, write_measurements_json
+from dicomnode.report.results import build_results
+from dicomnode.segment.card import CARD_FILE
 from dicomnode.segment.segmentation import Segmentation
 from dicomnode.segment.segmenter import Segmenter
 
@@ -62,14 +64,16 @@ def analyze_series(
     """
     out.mkdir(parents=True, exist_ok=True)
     try:
-        volume = assemble_series(paths, progress)
+        volume = assemble_series(paths, lambda done, total: progress("assemble", done / total))
         segmentation = segmenter.segment(volume, progress)
     except SeriesRefusedError as refused:
         results = build_refusal(paths, refused.reason, refused.detail, SOFTWARE, out)
         return Analysis(results, (refused.reason, refused.detail))
     progress("measure", 0.0)
     measurements = _measure(volume, segmentation)
-    provenance = _provenance(volume, segmentation, config_sha256, segmenter.device_name)
+    provenance = _provenance(
+        volume, segmentation, _with_card(config_sha256, segmenter.card.directory), segmenter.device
+    )
     progress("report", 0.0)
     results = build_results(volume, segmentation, measurements, provenance, out)
     write_measurements_json(measurements, provenance, out / MEASUREMENTS_FILE)
@@ -101,6 +105,11 @@ def _provenance(volume: Volume, segmentation: Segmentation, config_sha256: str, 
         input_sha256=input_sha256(volume),
         device=device,
     )
+
+
+def _with_card(config_sha256: str, model_directory: Path) -> str:
+    """A model's card configures it: thresholds changed there must change the results' UIDs."""
+    return hashlib.sha256(config_sha256.encode() + (model_directory / CARD_FILE).read_bytes()).hexdigest()
 
 
 def input_sha256(volume: Volume) -> str:

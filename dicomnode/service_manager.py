@@ -7,7 +7,6 @@ import os
 import socket
 
 
-
 def notify(state: str) -> None:
     """Send ``state`` (``READY=1``, ``STATUS=...``) to the socket that the service manager named."""
     address = os.environ.get("NOTIFY_SOCKET", "")

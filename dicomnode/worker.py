@@ -54,14 +54,13 @@ class Worker:
         except MemoryError:
             self._say(event="failed", error="out of memory")
             sys.exit(1)  # only a fresh process has its memory back
-        except (
-            Exception
-        ) as error:  # whatever a model or a strange file raises ends one attempt, not the worker
-            message = f"{type(error).__name__}: {error}"
-            out_of_memory = "out of memory" in message.lower() or "not enough memory" in message.lower()
-            self._say(event="failed", error="out of memory" if out_of_memory else message)
-            if out_of_memory:
+        except EXPECTED_ERRORS as error:
+            self._say(event="failed", error=str(error))
+        except Exception as error:  # whatever a library raises ends one attempt, not the worker
+            if "out of memory" in str(error).lower() or "not enough memory" in str(error).lower():
+                self._say(event="failed", error="out of memory")  # torch says it with a RuntimeError
                 sys.exit(1)
+            self._say(event="failed", error=where_it_happened(error))
 
     def _load(self, request: dict[str, Any]) -> Segmenter:
         wanted = (request["model"], request["device"])

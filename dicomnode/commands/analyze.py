@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.directory.is_dir():
         raise CommandError(f"there is no folder {arguments.directory}")
     found = find_series(arguments.directory)
-    if not found:
+    if not len(found):
         raise CommandError(f"there is no DICOM image below {arguments.directory}")
     try:
         segmenter = Segmenter.load(arguments.model, arguments.device)
@@ -79,7 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
             measured += analysis.refusal is None
             rows.append((series.series_instance_uid, len(series.paths), _outcome(analysis), out))
     print_table("Series", ("Series Instance UID", "Instances", "Outcome", "Results in"), rows)
-    return 1 if failed or not measured else 0
+    for path in found.damaged:
+        print(f"damaged, belongs to an unknown series: {path}")
+    return 1 if failed or found.damaged or not measured else 0
 
 
 def stage_fraction(stage: str, fraction: float) -> float:

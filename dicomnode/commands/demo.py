@@ -17,10 +17,18 @@ from dicomnode.commands.common import CommandError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("--ct", type=Path, metavar="DIR", help="folder with one chest CT series (default: a phantom)")
-    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR", help="for all files (default: out)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs")
-    parser.add_argument("--pacs", choices=("auto", "orthanc", "small"), default="auto", help="which PACS to start")
+    parser.add_argument(
+        "--ct", type=Path, metavar="DIR", help="folder with one chest CT series (default: a phantom)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("out"), metavar="DIR", help="for all files (default: out)"
+    )
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs"
+    )
+    parser.add_argument(
+        "--pacs", choices=("auto", "orthanc", "small"), default="auto", help="which PACS to start"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

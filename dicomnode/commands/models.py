@@ -6,9 +6,13 @@ The figures come from each model's card (models/NAME/model.toml); `dicomnode eva
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
-from dicomnode.commands.common import CommandError, console, print_json
-from dicomnode.segment.card import ModelError, installed_models
+from dicomnode.commands.common import CommandError, print_json
+from dicomnode.segment.card import ModelCard, ModelError, installed_models
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,16 +23,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print each model's card."""
     try:
-        cards = installed_models()
+        cards = [card_content(card) for card in installed_models()]
     except ModelError as error:
         raise CommandError(str(error)) from error
     if arguments.json:
-        print_json([card.to_json() for card in cards])
+        print_json(cards)
         return 0
-    out = console()
     for card in cards:
-        out.print(f"[bold]{card.name}[/bold] {card.version}")
-        for key, value in card.to_json().items():
-            if key not in ("name", "version"):
-                out.print(f"  {key}: {value}")
+        print(f"{card['name']} {card['version']}")
+        _print_indented({key: value for key, value in card.items() if key not in ("name", "version")})
     return 0
+
+
+def card_content(card: ModelCard) -> dict[str, Any]:
+    """The card as plain values."""
+    content: dict[str, Any] = json.loads(json.dumps(asdict(card), default=str))
+    return content
+
+
+def _print_indented(values: Mapping[str, Any], depth: int = 1) -> None:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            print(f"{'  ' * depth}{key}:")
+            _print_indented(value, depth + 1)
+        elif isinstance(value, list):
+            print(f"{'  ' * depth}{key}:")
+            for item in value:
+                parts = item.items() if isinstance(item, dict) else (("", item),)
+                line = ", ".join(f"{name} {part}".strip() for name, part in parts if part != "")
+                print(f"{'  ' * (depth + 1)}- {line}")
+        else:
+            print(f"{'  ' * depth}{key}: {value}")

@@ -9,7 +9,8 @@ import argparse
 from pathlib import Path
 
 from dicomnode.commands.common import CommandError, progress_bars
-from dicomnode.deliver.sender import parse_peer, send_files
+from dicomnode.deliver.peer import parse_peer
+from dicomnode.deliver.sender import send_files
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,8 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(str(error)) from error
     with progress_bars() as bars:
         task = bars.add_task(f"to {arguments.to}", total=len(files))
-        outcomes = send_files(files, peer, progress=lambda done: bars.update(task, completed=done))
-    refused = [outcome for outcome in outcomes if not outcome.stored]
+        outcomes = send_files(files, peer, progress=lambda _: bars.advance(task))
+    refused = [outcome for outcome in outcomes if not outcome.ok]
     for outcome in refused:
         print(f"{outcome.path}: {outcome.error}")
     print(f"{len(outcomes) - len(refused)} of {len(outcomes)} files stored at {arguments.to}")

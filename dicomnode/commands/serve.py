@@ -31,5 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     except SpoolError as error:
         raise CommandError(str(error)) from error
     except OSError as error:
-        raise CommandError(f"can't listen on {config.node.host}:{config.node.port}: {error.strerror}") from error
+        raise CommandError(
+            f"can't listen on {config.node.host}:{config.node.port}: {error.strerror}"
+        ) from error
     return 0

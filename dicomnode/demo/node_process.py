@@ -9,8 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from dicomnode.deliver.peer import Peer
-from dicomnode.deliver.sender import echo
+from dicomnode.deliver.peer import Peer, echo
 from dicomnode.demo.orthanc import free_port
 
 AE_TITLE = "DICOMNODE"
@@ -90,7 +89,9 @@ port = {pacs_port}
                 return
             time.sleep(0.1)
         self.stop()
-        raise NodeDidNotStartError(f"the node did not start; its log {self._log_path} ends: {self.last_line()}")
+        raise NodeDidNotStartError(
+            f"the node did not start; its log {self._log_path} ends: {self.last_line()}"
+        )
 
     @property
     def is_alive(self) -> bool:

@@ -1,4 +1,4 @@
-"""Reads results as a stranger would: from the DICOM objects alone, with nothing of the room that wrote them."""
+"""Reads results as a stranger would: from the DICOM objects alone, without the code that made them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,59 @@ from dicomnode.segment.segmentation import Label, ModelIdentity, Segmentation, S
 LUNG, GROUND_GLASS, CONSOLIDATION = "39607008", "112120", "95436008"
 RIGHT, LEFT = "24028007", "7771000"
 MEASUREMENT_GROUP, TRACKING_IDENTIFIER = "125007", "112039"
-SAME_POSITION_MM = 0.01
+FINDING, FINDING_SITE, LATERALITY = "121071", "363698007", "272741003"
+LESION = "52988006"
+VOLUME, ATTENUATION, MASS = "118565006", "112031", "118538004"
+
+REGIONS = {(LUNG, RIGHT): ("sides", "right"), (LUNG, LEFT): ("sides", "left")}
+LESION_NAMES = {
+    "LESION_VOLUME": "lesion_volume_ml",
+    "GGO_VOLUME": "ggo_volume_ml",
+    "CONSOL_VOLUME": "consolidation_volume_ml",
+    "HIGH_OPAC_VOLUME": "high_opacity_volume_ml",
+    "LESION_EXTENT": "lesion_extent_percent",
+    "GGO_EXTENT": "ggo_extent_percent",
+    "CONSOL_EXTENT": "consolidation_extent_percent",
+    "LESION_WEIGHT": "lesion_weight_g",
+    "LESION_MEAN_HU": "lesion_mean_hu",
+    "HELLINGER_DIST": "hellinger_distance",
+    "HISTOGRAM_IOU": "histogram_iou",
+}
+SIDE_NAMES = LESION_NAMES | {VOLUME: "volume_ml", ATTENUATION: "mean_hu"}
+TOTAL_NAMES = {
+    LUNG: LESION_NAMES | {VOLUME: "lung_volume_ml", ATTENUATION: "lung_mean_hu"},
+    LESION: LESION_NAMES
+    | {VOLUME: "lesion_volume_ml", ATTENUATION: "lesion_mean_hu", MASS: "lesion_weight_g"},
+    GROUND_GLASS: LESION_NAMES | {VOLUME: "ggo_volume_ml"},
+    CONSOLIDATION: LESION_NAMES | {VOLUME: "consolidation_volume_ml"},
+}
+
+ON_THE_SLICE_MM = 0.1
+BESIDE_THE_GRID_MM = 1.0
 
 
 @dataclass(frozen=True)
 class ReportedValue:
-    """One measurement of a structured report."""
+    """One measurement of a structured report.
+
+    ``group`` is its group's Tracking Identifier; ``finding``, ``laterality`` and ``concept`` are code values.
+    """
 
     group: str
+    finding: str
+    laterality: str
+    concept: str
     name: str
     value: float
     unit: str
+
+    @property
+    def contract_path(self) -> tuple[str, ...]:
+        """Where ``measurements.json`` has the same number; empty for one it doesn't have."""
+        region = REGIONS.get((self.finding, self.laterality), ())
+        names = SIDE_NAMES if region else TOTAL_NAMES.get(self.finding, {})
+        name = names.get(self.concept)
+        return (*region, name) if name else ()
 
 
 def segment_masks(seg: Dataset, volume: Volume) -> dict[tuple[str, str], NDArray[np.bool_]]:
@@ -46,7 +88,7 @@ def segment_masks(seg: Dataset, volume: Volume) -> dict[tuple[str, str], NDArray
         position = np.array(functional_group.PlanePositionSequence[0].ImagePositionPatient, np.float64)
         index = float((position - origin) @ normal) / volume.spacing_mm[0]
         beside = np.linalg.norm(position - origin - index * volume.spacing_mm[0] * normal)
-        if abs(index - round(index)) * volume.spacing_mm[0] > SAME_POSITION_MM * 10 or beside > 1.0:
+        if abs(index - round(index)) * volume.spacing_mm[0] > ON_THE_SLICE_MM or beside > BESIDE_THE_GRID_MM:
             raise ValueError(f"a SEG frame lies at slice {index:.3f}, {beside:.3f} mm beside the grid")
         number = int(functional_group.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
         masks[kinds[number]][round(index)] |= frame
@@ -87,27 +129,33 @@ def _kind(segment: Dataset) -> tuple[str, str]:
 def _groups(item: Dataset) -> Iterator[Dataset]:
     for child in item.get("ContentSequence", []):
         if child.ValueType == "CONTAINER":
-            if child.ConceptNameCodeSequence[0].CodeValue == MEASUREMENT_GROUP:
+            if _concept(child) == MEASUREMENT_GROUP:
                 yield child
             else:
                 yield from _groups(child)
 
 
 def _values(group: Dataset) -> Iterator[ReportedValue]:
-    title = _title(group)
+    items = {str(item.ConceptNameCodeSequence[0].CodeValue): item for item in group.ContentSequence}
+    site = items[FINDING_SITE]
+    laterality = next((_code(i) for i in site.get("ContentSequence", []) if _concept(i) == LATERALITY), "")
     for item in group.ContentSequence:
         if item.ValueType == "NUM" and item.get("MeasuredValueSequence"):
             measured = item.MeasuredValueSequence[0]
             yield ReportedValue(
-                group=title,
+                group=str(items[TRACKING_IDENTIFIER].TextValue),
+                finding=_code(items[FINDING]),
+                laterality=laterality,
+                concept=_concept(item),
                 name=str(item.ConceptNameCodeSequence[0].CodeMeaning),
                 value=float(measured.NumericValue),
                 unit=str(measured.MeasurementUnitsCodeSequence[0].CodeValue),
             )
 
 
-def _title(group: Dataset) -> str:
-    for item in group.ContentSequence:
-        if item.ConceptNameCodeSequence[0].CodeValue == TRACKING_IDENTIFIER:
-            return str(item.TextValue)
-    return ""
+def _concept(item: Dataset) -> str:
+    return str(item.ConceptNameCodeSequence[0].CodeValue)
+
+
+def _code(item: Dataset) -> str:
+    return str(item.ConceptCodeSequence[0].CodeValue)

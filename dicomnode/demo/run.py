@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -16,7 +16,7 @@ from rich.console import Console
 from dicomnode.assemble.assemble import assemble_series
 from dicomnode.assemble.series import SeriesFiles, find_series
 from dicomnode.commands.common import progress_bars
-from dicomnode.deliver.sender import send_files
+from dicomnode.deliver.sender import SendOutcome, send_files
 from dicomnode.demo.node_process import NodeDidNotStartError, NodeProcess
 from dicomnode.demo.orthanc import OrthancPacs, PacsError, find_orthanc
 from dicomnode.demo.pacs import SmallPacs
@@ -68,7 +68,7 @@ class Demonstration:
         self._device = device
         self._pacs_choice = pacs
         self._console = Console(highlight=False)
-        self._truth: dict[str, float] | None = None
+        self._truth: Mapping[str, Any] | None = None
 
     def run(self) -> int:
         """All steps; exit status 0 with an answer, 1 when the node refused the series."""
@@ -90,7 +90,9 @@ class Demonstration:
         folder = self._ct
         if folder is None:
             folder = self._directory / "phantom_ct"
-            self._truth = self._with_progress("building a phantom chest", lambda p: write_phantom_ct(folder, p))
+            self._truth = self._with_progress(
+                "building a phantom chest", lambda p: write_phantom_ct(folder, p)
+            )
         found = [series for series in find_series(folder) if series.modality == "CT"]
         if not found:
             raise DemonstrationError(f"there is no CT series below {folder}")
@@ -123,11 +125,17 @@ class Demonstration:
     def _send(self, series: SeriesFiles, node: NodeProcess) -> None:
         began = time.monotonic()
         total = len(series.paths)
-        outcomes = self._with_progress(
-            "sending the CT by C-STORE",
-            lambda p: send_files(series.paths, node.peer, progress=lambda done: p("", done / total)),
-        )
-        failed = [outcome for outcome in outcomes if not outcome.stored]
+        sent: list[SendOutcome] = []
+
+        def send(progress: Callable[[str, float], None]) -> None:
+            def note(outcome: SendOutcome) -> None:
+                sent.append(outcome)
+                progress("", len(sent) / total)
+
+            send_files(series.paths, node.peer, progress=note)
+
+        self._with_progress("sending the CT by C-STORE", send)
+        failed = [outcome for outcome in sent if not outcome.ok]
         if failed:
             raise DemonstrationError(f"{len(failed)} instances were not stored: {failed[0].error}")
         self._say(f"sent: {total} instances by C-STORE in {time.monotonic() - began:.1f} s")

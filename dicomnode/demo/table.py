@@ -8,7 +8,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 from rich.table import Table
 
-from dicomnode.demo.read_back import ReportedValue, reported_values
+from dicomnode.demo.read_back import reported_values
 
 UNITS = {"[hnsf'U]": "HU", "1": ""}
 
@@ -21,25 +21,40 @@ def measurement_table(sr: Dataset, again: Mapping[str, Any], truth: Mapping[str,
     sr:
         TID 1500 report.
     again:
-        Measurements of the SEG and the CT by the contract's names, computed by the reader.
+        Measurements of the SEG on the CT by the contract's names, computed by the reader.
     truth:
         True values by the same names, where they are known.
     """
     table = Table(title="Read back from the PACS", title_justify="left", header_style="bold")
-    for column in ("Region", "Measurement"):
-        table.add_column(column)
-    for column in ("SR", "SEG measured again", *(("Truth", "Error") if truth else ())):
-        table.add_column(column, justify="right")
+    table.add_column("Region")
+    table.add_column("Measurement")
+    for column in ("SR", "SEG measured again", *(("Truth",) if truth else ()), "Unit"):
+        table.add_column(column, justify="left" if column == "Unit" else "right")
     group = ""
     for value in reported_values(sr):
-        name = CONTRACT_NAMES.get((value.group, value.name), "")
-        cells = [value.group if value.group != group else "", value.name, _number(value.value, value)]
-        cells.append(_number(_look_up(again, name), value))
-        if truth:
-            true = _look_up(truth, name)
-            cells += [_number(true, value), _error(value.value, true)]
         if value.group != group:
             table.add_section()
+        cells = [
+            value.group if value.group != group else "",
+            value.name,
+            _number(value.value),
+            _number(_look_up(again, value.contract_path)),
+        ]
+        if truth:
+            cells.append(_number(_look_up(truth, value.contract_path)))
+        table.add_row(*cells, UNITS.get(value.unit, value.unit))
         group = value.group
-        table.add_row(*cells)
     return table
+
+
+def _look_up(values: Mapping[str, Any], path: tuple[str, ...]) -> float | None:
+    found: Any = values
+    for name in path:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found if path and isinstance(found, int | float) else None
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3f}"
