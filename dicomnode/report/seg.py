@@ -6,6 +6,7 @@ many of them as segments times slices and each is the same few bytes with other 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 from pydicom.valuerep import format_number_as_ds
 
-from dicomnode.assemble.volume import Volume
+from dicomnode.assemble.volume import SourceInstance, Volume
 from dicomnode.report import codes
 from dicomnode.report.errors import ReportError
 from dicomnode.report.header import ObjectUids, instance_references, new_object
@@ -33,10 +34,19 @@ from dicomnode.segment.segmentation import ModelIdentity, Segmentation
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 PER_FRAME_FUNCTIONAL_GROUPS = 0x52009230
 PIXEL_DATA = 0x7FE00010
-SEGMENT_NUMBER = 0x0062000B
-SEGMENT_IDENTIFICATION = 0x0062000A
-IMAGE_POSITION = 0x00200032
+DERIVATION_IMAGE = 0x00089124
+DERIVATION_CODE = 0x00089215
+SOURCE_IMAGE = 0x00082112
+REFERENCED_SOP_CLASS = 0x00081150
+REFERENCED_SOP_INSTANCE = 0x00081155
+SPATIAL_LOCATIONS_PRESERVED = 0x0028135A
+PURPOSE_OF_REFERENCE = 0x0040A170
+FRAME_CONTENT = 0x00209111
+DIMENSION_INDEX = 0x00209157
 PLANE_POSITION = 0x00209113
+IMAGE_POSITION = 0x00200032
+SEGMENT_IDENTIFICATION = 0x0062000A
+SEGMENT_NUMBER = 0x0062000B
 FRAMES_A_BYTE = 8
 """Eight frames fill whole bytes whatever their size, so they can be packed on their own (PS3.5 8.1.1)."""
 
@@ -222,53 +232,40 @@ def _frame_groups(volume: Volume, frames: Sequence[tuple[int, int]]) -> list[byt
     """Encoded functional groups of each frame; what depends on slice or segment alone is encoded once."""
     used = sorted({z for _, z in frames})
     position_index = {z: index for index, z in enumerate(used, start=1)}
-    derivations = {z: encode_dataset(_derivation(volume, z)) for z in used}
-    positions = {z: encode_dataset(_position(volume, z)) for z in used}
-    segment_numbers = {number: encode_dataset(_segment_reference(number)) for number, _ in frames}
+    purpose = encode_dataset(_code(codes.SOURCE_IMAGE))
+    derivation_code = encode_sequence(DERIVATION_CODE, [encode_dataset(_code(codes.SEGMENTATION_DERIVATION))])
+    derivations = {z: _derivation(volume.instances[z], purpose, derivation_code) for z in used}
+    positions = {z: _position(volume, z) for z in used}
     return [
         derivations[z]
-        + encode_dataset(_frame_content(number, position_index[z]))
+        + _one_item(
+            FRAME_CONTENT,
+            encode_element(DIMENSION_INDEX, "UL", struct.pack("<II", number, position_index[z])),
+        )
         + positions[z]
-        + segment_numbers[number]
+        + _one_item(SEGMENT_IDENTIFICATION, encode_element(SEGMENT_NUMBER, "US", struct.pack("<H", number)))
         for number, z in frames
     ]
 
 
-def _derivation(volume: Volume, z: int) -> Dataset:
-    instance = volume.instances[z]
-    image = instance_references([(instance.sop_class_uid, instance.sop_instance_uid)])[0]
-    image.SpatialLocationsPreserved = "YES"
-    image.PurposeOfReferenceCodeSequence = [_code(codes.SOURCE_IMAGE)]
-    derivation = Dataset()
-    derivation.DerivationCodeSequence = [_code(codes.SEGMENTATION_DERIVATION)]
-    derivation.SourceImageSequence = [image]
-    groups = Dataset()
-    groups.DerivationImageSequence = [derivation]
-    return groups
+def _derivation(instance: SourceInstance, purpose: bytes, derivation_code: bytes) -> bytes:
+    image = (
+        encode_element(REFERENCED_SOP_CLASS, "UI", instance.sop_class_uid.encode("ascii"))
+        + encode_element(REFERENCED_SOP_INSTANCE, "UI", instance.sop_instance_uid.encode("ascii"))
+        + encode_element(SPATIAL_LOCATIONS_PRESERVED, "CS", b"YES")
+        + encode_sequence(PURPOSE_OF_REFERENCE, [purpose])
+    )
+    return _one_item(DERIVATION_IMAGE, _one_item(SOURCE_IMAGE, image) + derivation_code)
 
 
-def _frame_content(segment_number: int, position_index: int) -> Dataset:
-    content = Dataset()
-    content.DimensionIndexValues = [segment_number, position_index]
-    groups = Dataset()
-    groups.FrameContentSequence = [content]
-    return groups
+def _position(volume: Volume, z: int) -> bytes:
+    corner = (volume.affine @ (0.0, 0.0, z, 1.0))[:3]
+    value = "\\".join(_ds(coordinate) for coordinate in corner).encode("ascii")
+    return _one_item(PLANE_POSITION, encode_element(IMAGE_POSITION, "DS", value))
 
 
-def _position(volume: Volume, z: int) -> Dataset:
-    position = Dataset()
-    position.ImagePositionPatient = [_ds(value) for value in (volume.affine @ (0.0, 0.0, z, 1.0))[:3]]
-    groups = Dataset()
-    groups.PlanePositionSequence = [position]
-    return groups
-
-
-def _segment_reference(number: int) -> Dataset:
-    reference = Dataset()
-    reference.ReferencedSegmentNumber = number
-    groups = Dataset()
-    groups.SegmentIdentificationSequence = [reference]
-    return groups
+def _one_item(tag: int, item: bytes) -> bytes:
+    return encode_sequence(tag, [item])
 
 
 def _code(code: Code) -> CodedConcept:

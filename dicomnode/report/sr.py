@@ -33,10 +33,10 @@ from dicomnode.report.segments import LOBES, Segment
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
 METHOD = (
-    "A voxel belongs to one region and one label; its volume is that of the grid cell. Extent is the volume of "
-    "the label divided by that of the region. Weight is the sum over lesion voxels of volume times density, "
-    "with density in g/mL = (HU + 1000) / 1000, not below 0. Hellinger distance and overlap compare the "
-    "histogram of HU in both lungs with that of normal lungs: 0 and 1 mean alike."
+    "A voxel belongs to one region and one label; its volume is that of the grid cell. Extent is the volume "
+    "of the label divided by that of the region. Weight is the sum over lesion voxels of volume times "
+    "density, with density in g/mL = (HU + 1000) / 1000, not below 0. Hellinger distance and overlap compare "
+    "the histogram of HU in both lungs with that of normal lungs: 0 and 1 mean alike."
 )
 
 Quantity = tuple[Code, Code, bool]

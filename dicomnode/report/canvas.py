@@ -1,0 +1,115 @@
+"""Small drawing vocabulary of the overview: colours, fonts and text that knows where it stands."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Literal
+
+from PIL import Image, ImageDraw, ImageFont
+
+Rgb = tuple[int, int, int]
+Box = tuple[int, int, int, int]
+
+BACKGROUND: Rgb = (13, 16, 21)
+PANEL: Rgb = (21, 26, 33)
+RULE: Rgb = (44, 52, 63)
+TEXT: Rgb = (232, 236, 241)
+MUTED: Rgb = (142, 154, 168)
+WARNING: Rgb = (255, 205, 96)
+
+Align = Literal["left", "center", "right"]
+ANCHORS: dict[Align, str] = {"left": "ls", "center": "ms", "right": "rs"}
+
+
+@lru_cache(maxsize=32)
+def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's built-in font: the same on every machine, no font file needed."""
+    return ImageFont.load_default(size)
+
+
+class Canvas:
+    """An RGB picture to draw on; text is placed by its baseline."""
+
+    def __init__(self, width: int, height: int) -> None:
+        self.image = Image.new("RGB", (width, height), BACKGROUND)
+        self._draw = ImageDraw.Draw(self.image)
+
+    def text(
+        self,
+        x: float,
+        y: float,
+        content: str,
+        size: int,
+        fill: Rgb = TEXT,
+        align: Align = "left",
+        bold: bool = False,
+    ) -> float:
+        """Draw one line with its baseline at ``y``; return its width in pixels."""
+        self._draw.text(
+            (x, y),
+            content,
+            fill=fill,
+            font=font(size),
+            anchor=ANCHORS[align],
+            stroke_width=0.5 if bold else 0,
+        )
+        return self.width(content, size)
+
+    def label(self, x: float, y: float, content: str, size: int, align: Align = "left") -> float:
+        """Like :meth:`text`, with a dark rim that keeps it readable on bright tissue."""
+        self._draw.text(
+            (x, y),
+            content,
+            fill=TEXT,
+            font=font(size),
+            anchor=ANCHORS[align],
+            stroke_width=3,
+            stroke_fill=BACKGROUND,
+        )
+        return self.width(content, size)
+
+    def rimmed_line(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        """Light line with a dark rim, readable on bright tissue."""
+        (x0, y0), (x1, y1) = start, end
+        self._draw.rectangle((x0 - 2, y0 - 2, x1 + 2, y1 + 3), fill=BACKGROUND)
+        self._draw.rectangle((x0, y0, x1, y1 + 1), fill=TEXT)
+
+    def width(self, content: str, size: int) -> float:
+        """Width of a line in pixels."""
+        return float(self._draw.textlength(content, font=font(size)))
+
+    def panel(self, box: Box, fill: Rgb = PANEL, radius: int = 10) -> None:
+        """Filled rectangle with round corners."""
+        self._draw.rounded_rectangle(box, radius=radius, fill=fill)
+
+    def line(
+        self, start: tuple[float, float], end: tuple[float, float], fill: Rgb = RULE, width: int = 1
+    ) -> None:
+        """Straight line."""
+        self._draw.line([start, end], fill=fill, width=width)
+
+    def picture(self, picture: Image.Image, x: int, y: int, radius: int = 8) -> None:
+        """Paste a picture with round corners."""
+        mask = Image.new("L", (picture.width * 4, picture.height * 4), 0)
+        ImageDraw.Draw(mask).rounded_rectangle((0, 0, mask.width - 1, mask.height - 1), radius * 4, fill=255)
+        self.image.paste(picture, (x, y), mask.resize(picture.size, Image.Resampling.BOX))
+
+    def area(self, points: list[tuple[float, float]], fill: Rgb) -> None:
+        """Filled polygon with smooth edges."""
+        left, top = (int(min(p[i] for p in points)) - 1 for i in (0, 1))
+        right, bottom = (int(max(p[i] for p in points)) + 2 for i in (0, 1))
+        mask = Image.new("L", ((right - left) * 4, (bottom - top) * 4), 0)
+        ImageDraw.Draw(mask).polygon([((x - left) * 4, (y - top) * 4) for x, y in points], fill=255)
+        size = (right - left, bottom - top)
+        self.image.paste(fill, (left, top), mask.resize(size, Image.Resampling.BOX))
+
+    def shares(self, box: Box, parts: list[tuple[float, Rgb]], whole: float = 100.0) -> None:
+        """Bar of stacked parts of a whole on a dark track."""
+        left, top, right, bottom = box
+        self._draw.rounded_rectangle(box, radius=(bottom - top) // 2, fill=RULE)
+        x = float(left)
+        for value, rgb in parts:
+            end = min(x + (right - left) * value / whole, right)
+            if end - x >= 0.5:
+                self._draw.rounded_rectangle((x, top, end, bottom), radius=(bottom - top) // 2, fill=rgb)
+            x = end

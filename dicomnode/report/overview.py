@@ -1,0 +1,258 @@
+"""One picture of a result: key slices with their masks, the numbers, and what to know of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dicomnode.assemble.volume import Volume
+from dicomnode.measure.measurements import Measurements, RegionMeasurements
+from dicomnode.report.canvas import MUTED, RULE, TEXT, WARNING, Canvas, Rgb
+from dicomnode.report.header import RESEARCH_USE
+from dicomnode.report.planes import (
+    LABEL_RGB,
+    WINDOW_CENTER_HU,
+    WINDOW_WIDTH_HU,
+    Crop,
+    PatientView,
+    Plane,
+    crop_to,
+    draw_plane,
+)
+from dicomnode.report.quality_text import flag_sentence, image_quality
+from dicomnode.report.text import ascii_text
+from dicomnode.segment.segmentation import Label, Segmentation
+
+WIDTH, HEIGHT = 1920, 1150
+EDGE = 32
+GAP = 14
+AXIAL_COUNT = 4
+AXIAL_TOP = 132
+AXIAL_SIZE = ((WIDTH - 2 * EDGE - (AXIAL_COUNT - 1) * GAP) // AXIAL_COUNT, 392)
+LOWER_TOP = AXIAL_TOP + AXIAL_SIZE[1] + GAP
+LOWER_SIZE = (AXIAL_SIZE[0], 486)
+TABLE_LEFT = EDGE + 2 * (AXIAL_SIZE[0] + GAP)
+NUMBERS_TOP = LOWER_TOP + LOWER_SIZE[1] - 96
+LEAST_PROFILE_HEIGHT = 130
+SCALE_BAR_MM = 50.0
+GGO_RGB = LABEL_RGB[Label.GROUND_GLASS]
+CONSOLIDATION_RGB = LABEL_RGB[Label.CONSOLIDATION]
+REGION_NAMES = {
+    "right": "Right lung",
+    "right_upper": "Upper lobe",
+    "right_middle": "Middle lobe",
+    "right_lower": "Lower lobe",
+    "left": "Left lung",
+    "left_upper": "Upper lobe",
+    "left_lower": "Lower lobe",
+}
+COLUMNS = (("Volume mL", 330), ("GGO mL", 434), ("Consol. mL", 546), ("Lesion mL", 650), ("Lesion %", 744))
+BAR_LEFT = 762
+
+
+def write_overview(
+    volume: Volume, segmentation: Segmentation, measurements: Measurements, path: Path
+) -> None:
+    """Write a PNG of 1920 x 1180 pixels without any patient data.
+
+    Axial slices are seen from the feet (the patient's right at the left edge), the coronal from the front and
+    the sagittal from the left. Needs no display and no font files.
+    """
+    canvas = Canvas(WIDTH, HEIGHT)
+    view = PatientView(volume, segmentation)
+    _draw_header(canvas, volume, segmentation, measurements)
+    slices = view.key_slices(AXIAL_COUNT)
+    _, posterior, left = view.box
+    crop = crop_to(posterior, left, view.spacing_mm[1:], AXIAL_SIZE)
+    for number, index in enumerate(slices, start=1):
+        x = EDGE + (number - 1) * (AXIAL_SIZE[0] + GAP)
+        plane = view.axial(index)
+        _draw_tile(canvas, plane, crop, AXIAL_SIZE, (x, AXIAL_TOP))
+        _caption(canvas, x, AXIAL_TOP, str(number), f"z {plane.position_mm:.0f} mm", plane)
+    _draw_reformats(canvas, view, slices)
+    below = _draw_table(canvas, measurements)
+    if NUMBERS_TOP - below > LEAST_PROFILE_HEIGHT:
+        _draw_profile(canvas, view, slices, below)
+    _draw_footer(canvas, measurements)
+    partial = path.with_name(path.name + ".partial")
+    canvas.image.save(partial, format="PNG", optimize=False)
+    partial.replace(path)
+
+
+def _draw_header(
+    canvas: Canvas, volume: Volume, segmentation: Segmentation, measurements: Measurements
+) -> None:
+    canvas.text(EDGE, 62, "Lung opacities on chest CT", 36, bold=True)
+    model = ascii_text(f"{segmentation.model.name} {segmentation.model.version}", 60)
+    rows, columns = volume.hu.shape[1:]
+    facts = f"{len(volume.instances)} slices of {rows} x {columns}, {image_quality(measurements.quality)}"
+    canvas.text(EDGE, 96, f"{facts}   |   model {model}", 18, MUTED)
+    total = measurements.total
+    right = WIDTH - EDGE
+    canvas.text(right, 66, f"{total.lesion_extent_percent:.1f} %", 54, align="right", bold=True)
+    number_width = canvas.width(f"{total.lesion_extent_percent:.1f} %", 54)
+    canvas.text(right - number_width - 18, 44, "of the lungs", 18, MUTED, align="right")
+    canvas.text(right - number_width - 18, 66, "GGO or consolidation", 18, MUTED, align="right")
+    bar_left = right - 460
+    canvas.shares((bar_left, 86, right, 98), _parts(total))
+
+
+def _draw_tile(
+    canvas: Canvas, plane: Plane, crop: Crop, size: tuple[int, int], corner: tuple[int, int]
+) -> None:
+    x, y = corner
+    canvas.picture(draw_plane(plane, crop, size), x, y)
+    left, right, top = plane.marks
+    middle = y + size[1] / 2 + 7
+    canvas.label(x + 10, middle, left, 20)
+    canvas.label(x + size[0] - 10, middle, right, 20, "right")
+    canvas.label(x + size[0] / 2, y + 26, top, 20, "center")
+    length = SCALE_BAR_MM * crop.pixels_per_mm
+    end = x + size[0] - 16
+    bottom = y + size[1] - 14
+    canvas.rimmed_line((end - length, bottom), (end, bottom))
+    canvas.label(end - length / 2, bottom - 8, f"{SCALE_BAR_MM / 10:.0f} cm", 14, "center")
+
+
+def _caption(canvas: Canvas, x: int, y: int, title: str, place: str, plane: Plane) -> None:
+    canvas.label(x + 14, y + 32, title, 26)
+    canvas.label(x + 38, y + 24, place, 15)
+    canvas.label(x + 38, y + 44, f"lesion {plane.lesion_percent:.0f} % of lung", 15)
+
+
+def _draw_reformats(canvas: Canvas, view: PatientView, slices: list[int]) -> None:
+    superior, posterior, left = view.box
+    count = view.slices
+    rows = (count - superior[1], count - superior[0])
+    for column, (title, plane, across, spacing) in enumerate(
+        (
+            ("Coronal", view.coronal(view.best(1)), left, view.spacing_mm[2]),
+            ("Sagittal", view.sagittal(view.best(2)), posterior, view.spacing_mm[1]),
+        )
+    ):
+        x = EDGE + column * (LOWER_SIZE[0] + GAP)
+        crop = crop_to(rows, across, (view.spacing_mm[0], spacing), LOWER_SIZE)
+        _draw_tile(canvas, plane, crop, LOWER_SIZE, (x, LOWER_TOP))
+        canvas.label(x + 14, LOWER_TOP + 30, title, 20)
+        for number, index in enumerate(slices, start=1):
+            offset = (count - 1 - index + 0.5 - crop.row) * view.spacing_mm[0] * crop.pixels_per_mm
+            y = LOWER_TOP + LOWER_SIZE[1] / 2 + offset
+            canvas.rimmed_line((x + 32, y), (x + 46, y))
+            canvas.label(x + 54, y + 6, str(number), 16)
+
+
+def _draw_table(canvas: Canvas, measurements: Measurements) -> int:
+    """The regions' rows and the single numbers; returns where the rows end."""
+    left, top = TABLE_LEFT, LOWER_TOP
+    right = WIDTH - EDGE
+    canvas.panel((left, top, right, top + LOWER_SIZE[1]))
+    y = top + 38
+    canvas.text(left + 22, y, "Region", 16, MUTED)
+    for name, offset in COLUMNS:
+        canvas.text(left + offset, y, name, 16, MUTED, "right")
+    canvas.line((left + 22, y + 12), (right - 22, y + 12))
+    regions = _regions(measurements)
+    step = min(40, (NUMBERS_TOP - y - 24) // len(regions))
+    y += 14
+    for name, indent, region in regions:
+        y += step
+        strong = indent == 0
+        canvas.text(left + 22 + 20 * indent, y, name, 19, TEXT if strong else MUTED, bold=strong)
+        values = (
+            f"{region.volume_ml:,.0f}",
+            f"{region.ggo_volume_ml:,.1f}",
+            f"{region.consolidation_volume_ml:,.1f}",
+            f"{region.lesion_volume_ml:,.1f}",
+            f"{region.lesion_extent_percent:.1f}",
+        )
+        for (_, offset), value in zip(COLUMNS, values, strict=True):
+            canvas.text(left + offset, y, value, 19, TEXT, "right")
+        canvas.shares((left + BAR_LEFT, y - 11, right - 22, y - 2), _parts(region))
+    _draw_numbers(canvas, measurements, left, right)
+    return y + step // 2
+
+
+def _draw_numbers(canvas: Canvas, measurements: Measurements, left: int, right: int) -> None:
+    total, top = measurements.total, NUMBERS_TOP
+    canvas.line((left + 22, top), (right - 22, top))
+    entries = (
+        ("Lesion weight", f"{total.lesion_weight_g:,.1f} g"),
+        ("Mean HU of lesions", "-" if total.lesion_mean_hu is None else f"{total.lesion_mean_hu:.0f}"),
+        ("Mean HU of lungs", "-" if total.mean_hu is None else f"{total.mean_hu:.0f}"),
+        ("Hellinger distance", f"{measurements.hellinger_distance:.3f}"),
+        ("Histogram IoU", f"{measurements.histogram_iou:.3f}"),
+    )
+    step = (right - left - 44) / len(entries)
+    for index, (name, value) in enumerate(entries):
+        x = left + 22 + index * step
+        canvas.text(x, top + 34, name, 15, MUTED)
+        canvas.text(x, top + 68, value, 26, TEXT)
+
+
+def _draw_profile(canvas: Canvas, view: PatientView, slices: list[int], top: int) -> None:
+    """Lung area of each slice from head (left) to feet (right), GGO and consolidation within it."""
+    left, right, base = TABLE_LEFT + 22, WIDTH - EDGE - 22, NUMBERS_TOP - 34
+    start, end = view.box[0]
+    ggo, lesion, lung = (area[start:end][::-1].astype(float) for area in view.profile())
+    across = (right - left) / max(len(lung) - 1, 1)
+    upward = (base - top - 40) / max(lung.max(), 1.0)
+    canvas.text(left, top + 22, "Area by slice, head to feet", 15, MUTED)
+    for area, rgb in ((lung, RULE), (lesion, CONSOLIDATION_RGB), (ggo, GGO_RGB)):
+        curve = [(left + index * across, base - value * upward) for index, value in enumerate(area)]
+        canvas.area([(left, base), *curve, (right, base)], rgb)
+    canvas.line((left, base), (right, base), MUTED)
+    for number, index in enumerate(slices, start=1):
+        x = left + (end - 1 - index) * across
+        canvas.line((x, base), (x, base + 6), TEXT)
+        canvas.text(x, base + 22, str(number), 15, TEXT, "center")
+
+
+def _draw_footer(canvas: Canvas, measurements: Measurements) -> None:
+    y = LOWER_TOP + LOWER_SIZE[1] + 40
+    x: float = EDGE
+    for rgb, name in ((GGO_RGB, "Ground glass opacity"), (CONSOLIDATION_RGB, "Consolidation")):
+        x = _legend(canvas, x, y, rgb, name)
+    if measurements.total.effusion_volume_ml is not None:
+        x = _legend(canvas, x, y, LABEL_RGB[Label.EFFUSION], "Effusion")
+    canvas.text(x, y, f"Window {WINDOW_CENTER_HU} / {WINDOW_WIDTH_HU} HU", 16, MUTED)
+    flags = measurements.quality.flags
+    if flags:
+        sentence = "   ".join(flag_sentence(flag) for flag in flags)
+        canvas.text(TABLE_LEFT, y, _shortened(canvas, sentence, 16, WIDTH - EDGE - TABLE_LEFT), 16, WARNING)
+    else:
+        canvas.text(TABLE_LEFT, y, "No quality flags.", 16, MUTED)
+    canvas.line((EDGE, y + 20), (WIDTH - EDGE, y + 20), RULE)
+    canvas.text(EDGE, y + 50, RESEARCH_USE, 18, TEXT, bold=True)
+    remark = "Computed by dicomnode; volumes, extents and weight as in the structured report."
+    canvas.text(WIDTH - EDGE, y + 50, remark, 16, MUTED, "right")
+
+
+def _legend(canvas: Canvas, x: float, y: float, rgb: Rgb, name: str) -> float:
+    canvas.panel((int(x), int(y) - 14, int(x) + 18, int(y) + 2), rgb, radius=4)
+    return x + 28 + canvas.text(x + 28, y, name, 16, TEXT) + 30
+
+
+def _shortened(canvas: Canvas, content: str, size: int, width: float) -> str:
+    while canvas.width(content, size) > width and len(content) > 1:
+        content = content[:-4].rstrip() + "..."
+    return content
+
+
+def _regions(measurements: Measurements) -> list[tuple[str, int, RegionMeasurements]]:
+    """Both lungs, then each side with its lobes: name, indentation, measurements."""
+    rows = [("Both lungs", 0, measurements.total)]
+    for side in ("right", "left"):
+        if side in measurements.sides:
+            rows.append((REGION_NAMES[side], 0, measurements.sides[side]))
+        rows.extend(
+            (REGION_NAMES[lobe], 1, region)
+            for lobe, region in measurements.lobes.items()
+            if lobe.startswith(side)
+        )
+    return rows
+
+
+def _parts(region: RegionMeasurements) -> list[tuple[float, Rgb]]:
+    return [
+        (region.ggo_extent_percent, GGO_RGB),
+        (region.consolidation_extent_percent, CONSOLIDATION_RGB),
+    ]
