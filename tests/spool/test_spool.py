@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import random
 import signal
 import subprocess
@@ -153,7 +152,8 @@ first = int(sys.argv[2])
 for number in range(first, first + 100_000):
     content = str(number).encode() * 5_000
     digest = hashlib.sha256(content).hexdigest()
-    spool.keep(NewInstance("1.2", f"1.3.{number % 3}", f"1.4.{number}", "1.5", "1.2.840", digest, "A"), (content,))
+    new = NewInstance("1.2", f"1.3.{number % 3}", f"1.4.{number}", "1.5", "1.2.840", digest, "A")
+    spool.keep(new, (content,))
     print(number, flush=True)
 """
 
@@ -191,5 +191,5 @@ def test_no_acknowledged_instance_is_lost_by_kill_9(tmp_path: Path) -> None:
     assert lost == 0
     assert recovery.lost == 0
     assert len(list(spool.files.all_paths())) == len(records)
-    assert len(os.listdir(directory / "incoming")) == 0
+    assert list((directory / "incoming").iterdir()) == []
     spool.close()

@@ -1,0 +1,95 @@
+"""A storage server on a free port, dcmtk's tools, and small CT instances, for the tests of the network."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import UID, AllTransferSyntaxes, ExplicitVRLittleEndian
+
+from dicomnode.receive.server import StorageServer
+from dicomnode.spool.records import InstanceRecord
+from dicomnode.spool.spool import Spool
+
+CT_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.2"
+DECODABLE = [str(uid) for uid in AllTransferSyntaxes]
+
+
+@dataclass
+class Node:
+    """A running storage server with its spool."""
+
+    server: StorageServer
+    spool: Spool
+
+    @property
+    def port(self) -> int:
+        return self.server.port
+
+    def instances(self) -> list[InstanceRecord]:
+        ledger = self.spool.ledger
+        return [record for series in ledger.list_series() for record in ledger.instances(series.id)]
+
+    def dcmtk(
+        self, tool: str, *arguments: str | Path, called: str = "DICOMNODE"
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a sender of dcmtk against the node."""
+        command = [installed(tool), "-aec", called, "127.0.0.1", str(self.port), *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    def connect(self) -> socket.socket:
+        """A plain TCP connection."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=20)
+
+    def echo_works(self) -> bool:
+        return self.dcmtk("echoscu").returncode == 0
+
+
+def make_ct(number: int = 1, **attributes: object) -> Dataset:
+    """A CT slice of 16 x 16 with nothing but what storing needs."""
+    dataset = Dataset()
+    dataset.SOPClassUID = UID(CT_IMAGE_STORAGE)
+    dataset.SOPInstanceUID = UID(f"1.2.826.0.1.3680043.8.498.1.{number}")
+    dataset.PatientName = "Secret^Name"
+    dataset.StudyInstanceUID = UID("1.2.826.0.1.3680043.8.498.2")
+    dataset.SeriesInstanceUID = UID("1.2.826.0.1.3680043.8.498.3")
+    dataset.Rows = dataset.Columns = 16
+    dataset.BitsAllocated = 16
+    dataset.add_new(0x7FE00010, "OW", bytes(512))
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    for name, value in attributes.items():
+        setattr(dataset, name, value)
+    return dataset
+
+
+def until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until ``condition`` holds, and fail if it doesn't in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.02)
+
+
+def dataset_bytes(path: Path) -> bytes:
+    """The data set of a DICOM file as it stands in it, without preamble and file meta information."""
+    content = path.read_bytes()
+    if content[128:132] != b"DICM":
+        return content
+    group_length = int.from_bytes(content[140:144], "little")
+    assert content[132:136] == b"\x02\x00\x00\x00", "no group length"
+    return content[144 + group_length :]
+
+
+def installed(tool: str) -> str:
+    path = shutil.which(tool)
+    if path is None:
+        pytest.skip(f"{tool} is not installed (package dcmtk)")
+    return path
