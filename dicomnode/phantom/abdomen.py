@@ -12,7 +12,10 @@ LIVER_HU = 58.0
 SPLEEN_HU = 48.0
 STOMACH_FLUID_HU = 22.0
 DIAPHRAGM_MM = 2.5
-_STOMACH_LEVEL_Y = -104.0
+HIGHEST_MM = -36.0
+"""No abdomen above this height."""
+
+_STOMACH_LEVEL_Y = -98.0
 _COLON_LEVEL_Y = -121.0
 
 
@@ -27,8 +30,6 @@ class Abdomen:
         """Paint over ``hu`` where ``below`` (mm, negative under the diaphragm) and ``cavity`` hold."""
         room = smooth_intersection(cavity, below, 3)
         inside = coverage(room, edge_mm)
-        if not inside.any():
-            return hu
         shape = self._shape.on_slice(at)
         grain = self._grain.on_slice(at)
         # From outside in: the diaphragm's muscle, fat, organs.
@@ -43,22 +44,22 @@ class Abdomen:
     def _liver(at: Coordinates, under: Field, shape: Field) -> Field:
         cut = at.x * np.float32(0.85) + (at.y + 120) * np.float32(0.53) - 36 + 4 * shape
         # The left lobe thins out towards the back of the stomach.
-        behind = at.y + np.float32(18) - np.where(at.x < -20, 22.0, 0.0)
+        behind = at.y + np.float32(18) - 46 * np.clip((-at.x - 8) / 45, 0, 1)
         liver = smooth_intersection(under + np.float32(0.5), cut.astype(np.float32), 12)
         return smooth_intersection(liver, behind.astype(np.float32), 10)
 
     @staticmethod
     def _spleen(hu: Field, at: Coordinates, under: Field, shape: Field, edge_mm: float) -> Field:
-        spleen = ellipsoid(at, (100, -34, -112), (27, 44, 40)) + 3 * shape
+        spleen = ellipsoid(at, (104, -30, -114), (25, 44, 38)) + 3 * shape
         return blend(hu, SPLEEN_HU, coverage(smooth_intersection(spleen, under + 1.5, 4), edge_mm))
 
     @staticmethod
     def _hollow(hu: Field, at: Coordinates, under: Field, edge_mm: float) -> Field:
         """Stomach and the splenic flexure of the colon: wall, fluid, and gas floating to the front."""
         stomach = smooth_union(
-            ellipsoid(at, (58, -88, -104), (42, 50, 42)), ellipsoid(at, (40, -125, -130), (40, 36, 36)), 10
+            ellipsoid(at, (60, -88, -104), (48, 56, 40)), ellipsoid(at, (42, -125, -136), (40, 36, 36)), 10
         )
-        colon = ellipsoid(at, (104, -112, -118), (25, 30, 27))
+        colon = ellipsoid(at, (112, -118, -120), (22, 28, 26))
         for organ, level, wall in ((colon, _COLON_LEVEL_Y, 2.2), (stomach, _STOMACH_LEVEL_Y, 3.5)):
             outer = smooth_intersection(organ, under + 1.0, 4)
             hu = blend(hu, 42.0, coverage(outer, edge_mm))

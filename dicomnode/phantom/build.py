@@ -100,17 +100,17 @@ def _draw_tubes(spec: PhantomSpec, thorax: Thorax, tell: Progress) -> dict[str, 
     trees = grow_trees(thorax, spec.seed)
     skeleton = build_skeleton(thorax)
     drawings = {
-        "vessel": (trees.vessels, 0.0),
-        "wall": (trees.walls, 0.0),
-        "lumen": (trees.lumens, 0.0),
-        "bone": (skeleton.bones, 0.0),
-        "marrow": (skeleton.bones, CORTEX_MM),
-        "cartilage": (skeleton.cartilages, 0.0),
+        "vessel": trees.vessels,
+        "wall": trees.walls,
+        "lumen": trees.lumens,
+        "bone": skeleton.bones,
+        "marrow": skeleton.bones.thinned(CORTEX_MM * skeleton.bones.flatness[:, None]),
+        "cartilage": skeleton.cartilages,
     }
     coverages = {}
-    for step, (name, (capsules, shrink)) in enumerate(drawings.items()):
+    for step, (name, capsules) in enumerate(drawings.items()):
         grid = CoverageGrid(spec)
-        grid.draw(capsules, shrink)
+        grid.draw(capsules)
         coverages[name] = grid.values
         tell("vessels and bones", (step + 1) / len(drawings))
     return coverages
@@ -123,10 +123,12 @@ def _maps(
     for index in range(spec.matrix[0]):
         tell("lungs", index / spec.matrix[0])
         at = renderer.coordinates(index)
-        maps = renderer.maps(at)
-        lobes[index] = thorax.lobes(at, maps.right, maps.left)
-        sides[index][maps.right < 0] = Side.RIGHT
-        sides[index][maps.left < 0] = Side.LEFT
+        window = renderer.cage_window
+        known = renderer.fields(at)
+        part = window.rows, window.columns
+        lobes[index][part] = thorax.lobes(at.crop(*part), known.right, known.left)
+        sides[index][part][known.right < 0] = Side.RIGHT
+        sides[index][part][known.left < 0] = Side.LEFT
         labels[index][sides[index] > 0] = Label.NORMAL_LUNG
     return labels, sides, lobes
 

@@ -32,6 +32,10 @@ class Coordinates:
         columns = np.ascontiguousarray(points.T, dtype=np.float32)
         return cls(columns[0], columns[1], columns[2])
 
+    def crop(self, rows: slice, columns: slice) -> Coordinates:
+        """Part of a slice."""
+        return Coordinates(self.x[:, columns], self.y[rows], self.z)
+
     @classmethod
     def of_slice(cls, x_mm: NDArray[np.float64], y_mm: NDArray[np.float64], z_mm: float) -> Coordinates:
         """One axial slice; fields on it have shape (len(y), len(x))."""
@@ -55,7 +59,7 @@ class Table:
 
 def coverage(field: Field, width_mm: float) -> Field:
     """Share of a voxel of ``width_mm`` that lies inside, 0 to 1: the partial volume of a smooth surface."""
-    return np.clip(np.float32(0.5) - field * np.float32(1.0 / width_mm), 0.0, 1.0)
+    return np.minimum(np.maximum(np.float32(0.5) - field * np.float32(1.0 / width_mm), 0), 1)
 
 
 def smooth_union(first: Field, second: Field, blend_mm: float) -> Field:
@@ -129,12 +133,13 @@ class Tube:
         x, y, z = (c - np.float32(m) for c, m in zip((at.x, at.y, at.z), start, strict=True))
         dx, dy, dz = (np.float32(b - a) for a, b in zip(start, end, strict=True))
         length2 = max(float(dx * dx + dy * dy + dz * dz), 1e-6)
-        t = np.clip((x * dx + y * dy + z * dz) * np.float32(1 / length2), 0, 1)
+        t = x * (dx / np.float32(length2)) + (y * (dy / np.float32(length2)) + z * (dz / np.float32(length2)))
+        t = np.minimum(np.maximum(t, 0), 1)
         ex, ey, ez = x - t * dx, y - t * dy, z - t * dz
         return np.sqrt(ex * ex + ey * ey + ez * ez) - (np.float32(r0) + t * np.float32(r1 - r0))
 
 
-def spread(vector: NDArray[np.float64]) -> Point:
+def as_point(vector: NDArray[np.float64]) -> Point:
     """A vector of three as a tuple."""
     x, y, z = (float(v) for v in vector)
     return x, y, z

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dicomnode.phantom.fields import Coordinates, Field, spread
+from dicomnode.phantom.fields import Coordinates, Field, as_point
 from dicomnode.phantom.spec import LesionKind, LesionSpec, PhantomError, PhantomSpec, Place
 from dicomnode.phantom.texture import Texture
 from dicomnode.phantom.thorax import Thorax
@@ -48,7 +48,7 @@ class LesionGrower:
         self._labels, self._lobes = labels, lobes
         self._axes = tuple(spec.axis_mm(axis).astype(np.float32) for axis in (2, 1, 0))
         self.weights = {kind: np.zeros(spec.matrix, np.uint8) for kind in self._kinds()}
-        self._clouds = sample_lobes(thorax, spec.seed, 26000, 2.5) if spec.lesions else {}
+        self._clouds = sample_lobes(thorax, spec.seed) if spec.lesions else {}
 
     def _kinds(self) -> set[LesionKind]:
         return {LesionKind(lesion.kind) for lesion in self._spec.lesions}
@@ -139,7 +139,7 @@ class LesionGrower:
             choice = backmost[: max(1, len(backmost) // 3)]
         else:
             choice = cloud[np.argsort(-depth, kind="stable")][: max(1, len(cloud) // 20)]
-        centre = spread(choice[random.integers(len(choice))])
+        centre = as_point(choice[random.integers(len(choice))])
         return Seat(lesion.lobe, centre, self._outward(centre, side, lesion.place is Place.PERIPHERAL))
 
     def _explicit_seat(self, lesion: LesionSpec, index: int) -> Seat:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -58,6 +59,12 @@ OESOPHAGUS = Tube(
     ),
     (6.5, 6, 6, 6, 6, 6, 6, 6.5, 7, 7.5, 8),
 )
+AIRWAYS = {"trachea": TRACHEA, "bronchus_right": MAIN_BRONCHUS_RIGHT, "bronchus_left": MAIN_BRONCHUS_LEFT}
+TUBES = {**GREAT_VESSELS, **AIRWAYS, "oesophagus": OESOPHAGUS}
+_MARGIN_MM = {**dict.fromkeys(AIRWAYS, AIRWAY_WALL_MM + 1), "oesophagus": 2.0}
+
+REACH_MM = ((-85.0, 85.0), (-175.0, 60.0))
+"""x and y between which all of the mediastinum lies."""
 
 
 def spine_centre_y(z: Field) -> Field:
@@ -115,17 +122,14 @@ class Mediastinum:
         upper = superellipse(at.x + np.float32(1), at.y + np.float32(82), 6 + 15 * rise, 26 + 12 * rise, (2.2, 2.2))
         return smooth_union(pericardial.astype(np.float32), upper.astype(np.float32) - 0 * rise, 8)
 
-    def outline(self, at: Coordinates) -> Field:
-        """All of it, the lungs' medial border; mm."""
-        field = smooth_union(self.fat(at), vertebral_body(at) - 3, 10)
-        for tube, margin in self._tubes:
-            part = tube.field(at)
-            if part is not None:
-                field = smooth_union(field, part - np.float32(margin), 7)
-        return field
+    def tubes(self, at: Coordinates) -> dict[str, Field]:
+        """Every vessel, airway and the gullet that comes near these heights, by name; mm to the inner wall."""
+        fields = {name: tube.field(at, 9.0) for name, tube in TUBES.items()}
+        return {name: field for name, field in fields.items() if field is not None}
 
-    @property
-    def _tubes(self) -> list[tuple[Tube, float]]:
-        named = [(tube, 1.5) for tube in GREAT_VESSELS.values()]
-        airways = [(tube, AIRWAY_WALL_MM + 1) for tube in (TRACHEA, MAIN_BRONCHUS_RIGHT, MAIN_BRONCHUS_LEFT)]
-        return [*named, *airways, (OESOPHAGUS, 2.0)]
+    def outline(self, at: Coordinates, tubes: Mapping[str, Field] | None = None) -> Field:
+        """All of it, the lungs' medial border; mm. ``tubes`` saves computing them again."""
+        field = smooth_union(self.fat(at), vertebral_body(at) - 3, 10)
+        for name, part in (self.tubes(at) if tubes is None else tubes).items():
+            field = smooth_union(field, part - np.float32(_MARGIN_MM.get(name, 1.5)), 7)
+        return field

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dicomnode.phantom.abdomen import Abdomen
+from dicomnode.phantom.abdomen import HIGHEST_MM, Abdomen
 from dicomnode.phantom.fields import Coordinates, Field, coverage, smooth_union
 from dicomnode.phantom.mediastinum import (
     AIRWAY_WALL_MM,
+    AIRWAYS,
     GREAT_VESSELS,
-    MAIN_BRONCHUS_LEFT,
-    MAIN_BRONCHUS_RIGHT,
-    OESOPHAGUS,
-    TRACHEA,
+    REACH_MM,
     spine_centre_y,
     spine_scale,
     vertebral_body,
@@ -43,12 +41,42 @@ LUNG_FRONT_HU, LUNG_BACK_HU = -880.0, -820.0
 THICK_SLICE_MM = 2.6
 
 
-@dataclass(frozen=True)
-class SliceMaps:
-    """Fields of one slice that the label maps need too, mm."""
+CAGE_REACH_MM = ((-156.0, 156.0), (-176.0, 40.0))
+"""x and y between which both lungs lie."""
 
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of the slice: the pixels that a part of the body can reach."""
+
+    rows: slice
+    columns: slice
+
+    @classmethod
+    def of(
+        cls,
+        reach_mm: tuple[tuple[float, float], tuple[float, float]],
+        x_mm: NDArray[np.float64],
+        y_mm: NDArray[np.float64],
+    ) -> Window:
+        """Pixels between the given x and y."""
+        left, right = np.searchsorted(x_mm, reach_mm[0])
+        front, back = np.searchsorted(y_mm, reach_mm[1])
+        return cls(slice(int(front), int(back)), slice(int(left), int(right)))
+
+    def of_field(self, field: Field) -> Field:
+        """View of a field in this rectangle."""
+        return field[self.rows, self.columns]
+
+
+@dataclass(frozen=True)
+class PlaneFields:
+    """Fields of one plane: ``cage`` whole, the pleurae in the cage's window, the rest in the mediastinum's; mm."""
+
+    cage: Field
     right: Field
     left: Field
+    tubes: Mapping[str, Field]
 
 
 class SliceRenderer:
@@ -67,27 +95,39 @@ class SliceRenderer:
     ) -> None:
         self._spec, self._thorax, self._coverages = spec, thorax, coverages
         self._x, self._y, self._z = spec.axis_mm(2), spec.axis_mm(1), spec.axis_mm(0)
+        self.cage_window = Window.of(CAGE_REACH_MM, self._x, self._y)
+        self._middle_window = Window.of(REACH_MM, self._x, self._y)
         self._spacing_yx = spec.spacing_mm[1], spec.spacing_mm[2]
         self._edge = float(max(np.sqrt(self._spacing_yx[0] * self._spacing_yx[1]), 0.8))
         self._wall = BodyWall(thorax, spec.seed)
         self._abdomen = Abdomen(spec.seed)
-        at = self.coordinates(0)
+        at = self.coordinates(0).crop(self.cage_window.rows, self.cage_window.columns)
         self._domes = {side: thorax.dome(at, side) for side in (Side.RIGHT, Side.LEFT)}
-        self._textures = {
-            "fine": Texture(spec.seed, 2, 1.6),
-            "lobule": Texture(spec.seed, 3, 6.0),
-            "region": Texture(spec.seed, 4, 45.0),
-            "ggo": Texture(spec.seed, 5, 3.0),
-            "patch": Texture(spec.seed, 6, 11.0),
-        }
+        steps = {"fine": 2.0, "lobule": 6.0, "region": 45.0, "ggo": 3.0, "patch": 11.0}
+        self._textures = {name: Texture(spec.seed, 2 + i, step) for i, (name, step) in enumerate(steps.items())}
 
     def coordinates(self, index: int, offset_mm: float = 0.0) -> Coordinates:
         """Voxel centres of slice ``index``, moved along z."""
         return Coordinates.of_slice(self._x, self._y, float(self._z[index]) + offset_mm)
 
-    def maps(self, at: Coordinates) -> SliceMaps:
-        """Both pleurae on a slice."""
-        return self._maps(at, self._cavities(at), self._thorax.mediastinum.outline(at))
+    def fields(self, at: Coordinates) -> PlaneFields:
+        """Cage and pleurae on a plane."""
+        sides = (Side.RIGHT, Side.LEFT)
+        cavities = {side: self._thorax.cavity(at, side) for side in sides}
+        middle_at = at.crop(self._middle_window.rows, self._middle_window.columns)
+        tubes = self._thorax.mediastinum.tubes(middle_at)
+        middle = np.full((at.y.size, at.x.size), 50, np.float32)
+        self._middle_window.of_field(middle)[:] = self._thorax.mediastinum.outline(middle_at, tubes)
+        window = self.cage_window
+        cage_at = at.crop(window.rows, window.columns)
+        right, left = (
+            self._thorax.pleura(
+                cage_at, side, window.of_field(cavities[side]), self._domes[side], window.of_field(middle)
+            )
+            for side in sides
+        )
+        cage = smooth_union(cavities[Side.RIGHT], cavities[Side.LEFT], 30)
+        return PlaneFields(cage, right, left, tubes)
 
     def slice(self, index: int) -> Field:
         """Noise-free HU of slice ``index`` after the kernel's point spread; thick slices average several planes."""
@@ -100,31 +140,25 @@ class SliceRenderer:
         sigma = point_spread_sigma_mm(Kernel(self._spec.kernel))
         return blur_in_plane(total / np.float32(planes), sigma, self._spacing_yx)
 
-    def _cavities(self, at: Coordinates) -> dict[Side, Field]:
-        return {side: self._thorax.cavity(at, side) for side in (Side.RIGHT, Side.LEFT)}
-
-    def _maps(self, at: Coordinates, cavities: dict[Side, Field], middle: Field) -> SliceMaps:
-        right, left = (
-            self._thorax.pleura(at, side, cavities[side], self._domes[side], middle)
-            for side in (Side.RIGHT, Side.LEFT)
-        )
-        return SliceMaps(right, left)
-
     def _plane(self, index: int, at: Coordinates) -> Field:
-        edge = self._edge
-        cavities = self._cavities(at)
-        cage = smooth_union(cavities[Side.RIGHT], cavities[Side.LEFT], 30)
-        middle = self._thorax.mediastinum.outline(at)
-        maps = self._maps(at, cavities, middle)
-        hu = self._wall.paint(at, cage, edge)
-        within = coverage(cage, edge)
-        fine = self._textures["fine"].on_slice(at)
-        hu = blend(hu, -95 + 6 * fine, within)
-        hu = self._abdomen.paint(hu, at, cage, self._below(at), edge)
-        hu = self._mediastinum(hu, at, within)
-        hu = self._lungs(hu, at, index, maps, fine)
-        hu = self._airways(hu, at)
-        return self._bones(hu, at, index)
+        known = self.fields(at)
+        hu = self._wall.paint(at, known.cage, self._edge)
+        cage_at = at.crop(self.cage_window.rows, self.cage_window.columns)
+        middle_at = at.crop(self._middle_window.rows, self._middle_window.columns)
+        fine, lobule = (self._textures[name].on_slice(cage_at) for name in ("fine", "lobule"))
+        caged = self.cage_window.of_field(hu)
+        cage = self.cage_window.of_field(known.cage)
+        caged[:] = blend(caged, -95 + 6 * fine, coverage(cage, self._edge))
+        if float(at.z.ravel()[0]) < HIGHEST_MM:
+            caged[:] = self._abdomen.paint(caged, cage_at, cage, self._below(cage_at), self._edge)
+        middle = self._middle_window.of_field(hu)
+        middle[:] = self._mediastinum(middle, middle_at, known)
+        caged[:] = self._lungs(caged, cage_at, index, known, fine, lobule)
+        middle[:] = self._airways(middle, known)
+        hu = self._bones(hu, index, 40 * lobule)
+        middle = self._middle_window.of_field(hu)
+        middle[:] = self._spine(middle, middle_at)
+        return hu
 
     def _below(self, at: Coordinates) -> Field:
         """Negative under the diaphragm, whichever side a place is on, mm."""
@@ -133,95 +167,114 @@ class SliceRenderer:
         heart = self._thorax.mediastinum.heart(at)
         return np.maximum(-(right * (1 - share) + left * share), -heart + 4)
 
-    def _mediastinum(self, hu: Field, at: Coordinates, within: Field) -> Field:
+    def _mediastinum(self, hu: Field, at: Coordinates, known: PlaneFields) -> Field:
         edge = self._edge
         organs = self._thorax.mediastinum
-        heart = organs.heart(at)
-        if float(heart.min()) < 5:
+        z = float(at.z.ravel()[0])
+        if -95 < z < 70:
+            heart = organs.heart(at)
             hu = blend(hu, HEART_MUSCLE_HU, coverage(heart, edge))
             hu = blend(hu, BLOOD_HU, coverage(organs.ventricle_blood(at), 3.0) * (heart < 0))
-        for tube in GREAT_VESSELS.values():
-            field = tube.field(at, 5.0)
-            if field is not None:
-                hu = blend(hu, BLOOD_HU, coverage(field, edge))
-        gullet = OESOPHAGUS.field(at, 5.0)
+        for name in GREAT_VESSELS:
+            if name in known.tubes:
+                hu = blend(hu, BLOOD_HU, coverage(known.tubes[name], edge))
+        gullet = known.tubes.get("oesophagus")
         if gullet is not None:
             hu = blend(hu, 38.0, coverage(gullet, edge))
-            trace = float(np.clip(np.sin(float(at.z.ravel()[0]) * 0.09) * 2.2 - 0.3, 0, 2.2))
+            trace = float(np.clip(np.sin(z * 0.09) * 2.2 - 0.3, 0, 2.2))
             if trace > 0:
                 hu = blend(hu, -700.0, coverage(gullet + np.float32(6.0 - trace), edge))
-        paraspinal = vertebral_body(at) - 2
-        return blend(hu, 45.0, coverage(paraspinal, edge) * within)
+        within = coverage(self._middle_window.of_field(known.cage), edge)
+        return blend(hu, 45.0, coverage(vertebral_body(at) - 2, edge) * within)
 
-    def _lungs(self, hu: Field, at: Coordinates, index: int, maps: SliceMaps, fine: Field) -> Field:
-        pleura = np.minimum(maps.right, maps.left)
-        inside = coverage(pleura, self._edge)
+    def _lungs(
+        self, hu: Field, at: Coordinates, index: int, known: PlaneFields, fine: Field, lobule: Field
+    ) -> Field:
+        inside = coverage(np.minimum(known.right, known.left), self._edge)
         if not inside.any():
             return hu
         slope = np.clip((at.y + 150) / 170, 0, 1) * np.float32(LUNG_BACK_HU - LUNG_FRONT_HU)
-        lobule, region = self._textures["lobule"].on_slice(at), self._textures["region"].on_slice(at)
-        tissue = LUNG_FRONT_HU + slope + 11 * fine + 9 * lobule + 7 * region
-        tissue = self._fissures(tissue, at, maps)
-        patch = self._textures["patch"].on_slice(at)
-        if LesionKind.GGO in self._coverages:
-            grain = self._textures["ggo"].on_slice(at)
-            ggo = self._spec.ggo_hu + 42 * patch + 34 * grain + 14 * fine
-            tissue = blend(tissue, ggo, self._share(LesionKind.GGO, index))
-        if LesionKind.CONSOLIDATION in self._coverages:
-            solid = self._spec.consolidation_hu + 16 * patch + 8 * fine
-            tissue = blend(tissue, solid, self._share(LesionKind.CONSOLIDATION, index))
-        tissue = blend(tissue, VESSEL_HU, self._share("vessel", index))
-        tissue = blend(tissue, np.maximum(tissue, BRONCHUS_WALL_HU), self._share("wall", index))
-        tissue = blend(tissue, AIR_HU, self._share("lumen", index))
+        region = self._textures["region"].on_slice(at)
+        tissue = (LUNG_FRONT_HU + slope) + (11 * fine + 9 * lobule + 7 * region)
+        tissue = self._fissures(tissue, at, known)
+        for kind in LesionKind:
+            share = self._caged_share(kind, index)
+            if share is not None:
+                tissue = blend(tissue, self._lesion_hu(kind, at, fine), share)
+        vessel, wall, lumen = (self._caged_share(name, index) for name in ("vessel", "wall", "lumen"))
+        if vessel is not None:
+            tissue = blend(tissue, VESSEL_HU, vessel)
+        if wall is not None:
+            tissue = blend(tissue, np.maximum(tissue, BRONCHUS_WALL_HU), wall)
+        if lumen is not None:
+            tissue = blend(tissue, AIR_HU, lumen)
         return blend(hu, tissue, inside)
 
-    def _fissures(self, tissue: Field, at: Coordinates, maps: SliceMaps) -> Field:
-        """Fissures as sheets thinner than the pixels, lung at their sides a little emptier of vessels."""
-        width = max(self._edge, 1.0)
+    def _lesion_hu(self, kind: LesionKind, at: Coordinates, fine: Field) -> Field:
+        patch = self._textures["patch"].on_slice(at)
+        if kind is LesionKind.GGO:
+            return self._spec.ggo_hu + (42 * patch + 34 * self._textures["ggo"].on_slice(at) + 14 * fine)
+        return self._spec.consolidation_hu + (16 * patch + 8 * fine)
+
+    def _fissures(self, tissue: Field, at: Coordinates, known: PlaneFields) -> Field:
+        """Fissures as sheets thinner than the pixels."""
+        width = np.float32(max(self._edge, 1.0))
         oblique_right = self._thorax.oblique_fissure(at, Side.RIGHT)
-        sheets = (
-            (oblique_right, maps.right < 0),
-            (self._thorax.oblique_fissure(at, Side.LEFT), maps.left < 0),
-            (self._thorax.horizontal_fissure(at), (maps.right < 0) & (oblique_right > 0)),
-        )
-        for distance, where in sheets:
-            sheet = np.maximum(1 - np.abs(distance) / np.float32(width), 0) * np.float32(FISSURE_MM / width)
-            tissue = blend(tissue, FISSURE_HU, sheet * where)
-        return tissue
+        oblique_left = self._thorax.oblique_fissure(at, Side.LEFT)
+        own = np.abs(np.where(at.x < 0, oblique_right, oblique_left))
+        horizontal = np.abs(self._thorax.horizontal_fissure(at))
+        nearest = np.where((at.x < 0) & (oblique_right > 0), np.minimum(own, horizontal), own)
+        sheet = np.maximum(1 - nearest / width, 0) * (np.float32(FISSURE_MM) / width)
+        return blend(tissue, FISSURE_HU, sheet)
 
-    def _airways(self, hu: Field, at: Coordinates) -> Field:
-        edge = self._edge
-        parts = (tube.field(at, 5.0) for tube in (TRACHEA, MAIN_BRONCHUS_RIGHT, MAIN_BRONCHUS_LEFT))
-        known = [part for part in parts if part is not None]
-        if not known:
+    def _airways(self, hu: Field, known: PlaneFields) -> Field:
+        parts = [known.tubes[name] for name in AIRWAYS if name in known.tubes]
+        if not parts:
             return hu
-        field = known[0]
-        for part in known[1:]:
+        field = parts[0]
+        for part in parts[1:]:
             field = np.minimum(field, part)
-        hu = blend(hu, 35.0, coverage(field - np.float32(AIRWAY_WALL_MM), edge))
-        return blend(hu, AIR_HU, coverage(field, edge))
+        hu = blend(hu, 35.0, coverage(field - np.float32(AIRWAY_WALL_MM), self._edge))
+        return blend(hu, AIR_HU, coverage(field, self._edge))
 
-    def _bones(self, hu: Field, at: Coordinates, index: int) -> Field:
+    def _bones(self, hu: Field, index: int, grain: Field) -> Field:
+        marrow_hu = np.full_like(hu, MARROW_HU)
+        self.cage_window.of_field(marrow_hu)[:] += grain
+        painted: tuple[tuple[str, Field | float], ...] = (
+            ("cartilage", CARTILAGE_HU),
+            ("bone", CORTICAL_HU),
+            ("marrow", marrow_hu),
+        )
+        for name, value in painted:
+            share = self._share(name, index)
+            if share is not None:
+                hu = blend(hu, value, share)
+        return hu
+
+    def _spine(self, hu: Field, at: Coordinates) -> Field:
         edge = self._edge
-        hu = blend(hu, CARTILAGE_HU, self._share("cartilage", index))
-        fine, lobule = self._textures["fine"].on_slice(at), self._textures["lobule"].on_slice(at)
-        marrow = MARROW_HU + 40 * fine + 25 * lobule
-        hu = blend(hu, CORTICAL_HU, self._share("bone", index))
-        hu = blend(hu, marrow, self._share("marrow", index))
-        scale = spine_scale(at.z)
-        canal_y = spine_centre_y(at.z) + 23 * scale
-        canal = np.hypot(at.x, (at.y - canal_y) * np.float32(1.15)) - 8.2
+        fine, lobule = (self._textures[name].on_slice(at) for name in ("fine", "lobule"))
         body = vertebral_body(at)
         phase = float(vertebral_phase(at.z).ravel()[0])
         if 0.1 < phase < 0.9:
+            inner = 430.0 if phase < 0.15 or phase > 0.85 else MARROW_HU + 40 * fine + 25 * lobule
             hu = blend(hu, CORTICAL_HU * 0.75, coverage(body, edge))
-            endplate = phase < 0.15 or phase > 0.85
-            hu = blend(hu, 430.0 if endplate else marrow, coverage(body + np.float32(1.2), edge))
+            hu = blend(hu, inner, coverage(body + np.float32(1.2), edge))
         else:
             hu = blend(hu, DISC_HU, coverage(body, edge))
+        canal_y = spine_centre_y(at.z) + 23 * spine_scale(at.z)
+        canal = np.hypot(at.x, (at.y - canal_y) * np.float32(1.15)) - np.float32(8.2)
         hu = blend(hu, 12.0, coverage(canal, edge))
-        cord = np.hypot(at.x / np.float32(1.2), at.y - canal_y) - 4.6
+        cord = np.hypot(at.x / np.float32(1.2), at.y - canal_y) - np.float32(4.6)
         return blend(hu, 36.0, coverage(cord, 2.0))
 
-    def _share(self, name: str, index: int) -> Field:
-        return self._coverages[name][index].astype(np.float32) * np.float32(1 / FULL)
+    def _share(self, name: str, index: int) -> Field | None:
+        """Coverage of slice ``index``, 0 to 1; ``None`` where there is none."""
+        coverage_volume = self._coverages.get(name)
+        if coverage_volume is None or not coverage_volume[index].any():
+            return None
+        return coverage_volume[index].astype(np.float32) * np.float32(1 / FULL)
+
+    def _caged_share(self, name: str, index: int) -> Field | None:
+        share = self._share(name, index)
+        return None if share is None else self.cage_window.of_field(share)

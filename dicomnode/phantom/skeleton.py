@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dicomnode.phantom.fields import Coordinates, Field, Point, Table, spread
+from dicomnode.phantom.fields import Coordinates, Field, Point, Table, as_point
 from dicomnode.phantom.mediastinum import spine_centre_y
 from dicomnode.phantom.thorax import SIDE_SIGN, Thorax
-from dicomnode.phantom.tubes import Capsule
+from dicomnode.phantom.tubes import Capsules
 from dicomnode.segment.segmentation import Side
 
 # Height of each rib's head and front end (mm), and the angle about the cage's axis at which bone ends.
@@ -23,11 +23,23 @@ _VERTEBRA_Z = (-176, -146, -113, -82, -54, -26, 0, 25, 48, 70, 92, 116, 140, 162
 
 
 @dataclass(frozen=True)
+class Capsule:
+    """A straight piece with a radius at each end, mm; ``flatness`` above 1 thins it along ``flat_normal``."""
+
+    start: Point
+    end: Point
+    start_radius: float
+    end_radius: float
+    flat_normal: Point = (0.0, 0.0, 0.0)
+    flatness: float = 1.0
+
+
+@dataclass(frozen=True)
 class Skeleton:
     """All bones but the vertebral bodies, and the rib cartilages."""
 
-    bones: tuple[Capsule, ...]
-    cartilages: tuple[Capsule, ...]
+    bones: Capsules
+    cartilages: Capsules
 
 
 def build_skeleton(thorax: Thorax) -> Skeleton:
@@ -42,7 +54,17 @@ def build_skeleton(thorax: Thorax) -> Skeleton:
             ends.append(rib[-1].end)
         cartilages += _cartilages(side, ends)
         bones += _shoulder(side)
-    return Skeleton(tuple(bones), tuple(cartilages))
+    return Skeleton(_batch(bones), _batch(cartilages))
+
+
+def _batch(pieces: list[Capsule]) -> Capsules:
+    return Capsules(
+        np.array([piece.start for piece in pieces], float),
+        np.array([piece.end for piece in pieces], float),
+        np.array([(piece.start_radius, piece.end_radius) for piece in pieces], float),
+        np.array([piece.flat_normal for piece in pieces], float),
+        np.array([piece.flatness for piece in pieces], float),
+    )
 
 
 def vertebral_phase(z: Field) -> Field:
@@ -82,7 +104,7 @@ def _rib(thorax: Thorax, side: Side, index: int) -> list[Capsule]:
             normal = np.array((0.2 * sign, 0.0, 1.0))
         normal -= along * (normal @ along)
         normal /= np.linalg.norm(normal)
-        pieces.append(Capsule(spread(start), spread(stop), radius, radius, spread(normal), 1.75))
+        pieces.append(Capsule(as_point(start), as_point(stop), radius, radius, as_point(normal), 1.75))
     return pieces
 
 
@@ -119,13 +141,17 @@ def _cartilages(side: Side, ends: list[Point]) -> list[Capsule]:
 
 
 def _sternum() -> list[Capsule]:
-    front = (0.0, -0.98, -0.17)
-    levels = ((118.0, 24.0), (104.0, 22.0), (88.0, 14.0), (79.0, 13.0), (40.0, 15.0), (0.0, 17.0), (-20.0, 11.0))
-    points = [((0.0, float(_STERNUM_Y(np.float32(z))), z), r) for z, r in levels]
-    return [
-        Capsule(points[i][0], points[i + 1][0], points[i][1], points[i + 1][1], front, 2.9)
-        for i in range(len(points) - 1)
-    ]
+    """Manubrium, body and xiphoid: flat bars whose rounded ends stay short."""
+    bars = (((112.0, 17.0), (98.0, 19.0)), ((98.0, 19.0), (86.0, 12.0)), ((72.0, 12.0), (40.0, 14.0)),
+            ((40.0, 14.0), (2.0, 16.5)), ((2.0, 16.5), (-14.0, 9.0)), ((-24.0, 6.0), (-34.0, 4.0)))
+    pieces = []
+    for (top, top_radius), (bottom, bottom_radius) in bars:
+        start, end = ((0.0, float(_STERNUM_Y(np.float32(z))), z) for z in (top, bottom))
+        dy, dz = end[1] - start[1], end[2] - start[2]
+        length = float(np.hypot(dy, dz))
+        normal = (0.0, dz / length, -dy / length)
+        pieces.append(Capsule(start, end, top_radius, bottom_radius, normal, 2.6))
+    return pieces
 
 
 def _arches() -> list[Capsule]:

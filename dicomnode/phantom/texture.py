@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, gaussian_filter1d
+from scipy.sparse import csr_array
 
 from dicomnode.phantom.fields import Coordinates, Field
 from dicomnode.phantom.spec import Kernel
@@ -35,34 +36,39 @@ class Texture:
             int((high - low) / step_mm) + 6 for low, high in zip(FIELD_LOW_MM, FIELD_HIGH_MM, strict=True)
         ]
         random = np.random.default_rng((seed, stream))
-        # 0.47 per axis is the root of the mean sum of squared B-spline weights: it brings the deviation to 1.
+        # The mean sum of squared B-spline weights is 0.4794 along each axis.
         lattice = random.standard_normal((size[2], size[1], size[0]), dtype=np.float32)
         self._lattice = lattice * np.float32(1 / np.sqrt(0.4794**3))
-
-    def _weights(self, mm: NDArray[np.float32], axis: int, count: int) -> Field:
-        position = np.clip((mm.astype(np.float64) - FIELD_LOW_MM[axis]) / self._step + 1, 1, count - 3)
-        first = np.floor(position).astype(np.int64)
-        t = position - first
-        parts = (
-            (1 - t) ** 3 / 6,
-            (3 * t**3 - 6 * t**2 + 4) / 6,
-            (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6,
-            t**3 / 6,
-        )
-        weights = np.zeros((len(mm), count), np.float32)
-        rows = np.arange(len(mm))
-        for offset, part in enumerate(parts):
-            weights[rows, first + offset - 1] = part
-        return weights
+        self._known_weights: dict[tuple[int, int, float, float], csr_array] = {}
 
     def on_grid(self, x_mm: Field, y_mm: Field, z_mm: Field) -> Field:
         """Values on the grid spanned by three axes (1D, mm); shape (len(z), len(y), len(x))."""
-        nz, ny, nx = self._lattice.shape
-        wz, wy, wx = self._weights(z_mm, 2, nz), self._weights(y_mm, 1, ny), self._weights(x_mm, 0, nx)
-        used = np.flatnonzero(wz.any(axis=0))
-        planes = np.tensordot(wz[:, used], self._lattice[used], axes=1)
-        values: Field = wy @ planes @ wx.T
+        weights_y, weights_x = (self._weights(mm, axis) for mm, axis in ((y_mm, 1), (x_mm, 0)))
+        first, parts = self._spline(z_mm, 2)
+        values = np.empty((len(z_mm), len(y_mm), len(x_mm)), np.float32)
+        for k in range(len(z_mm)):
+            plane = sum(parts[k, i] * self._lattice[first[k] + i] for i in range(4))
+            values[k] = (weights_x @ np.ascontiguousarray((weights_y @ plane).T)).T
         return values
+
+    def _spline(self, mm: Field, axis: int) -> tuple[NDArray[np.int64], Field]:
+        """First lattice index of each position and the four weights from there on."""
+        count = self._lattice.shape[2 - axis]
+        position = np.clip((mm.astype(np.float64) - FIELD_LOW_MM[axis]) / self._step + 1, 1, count - 3)
+        whole = np.floor(position).astype(np.int64)
+        t = position - whole
+        parts = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
+        return whole - 1, (np.stack(parts, axis=1) / 6).astype(np.float32)
+
+    def _weights(self, mm: Field, axis: int) -> csr_array:
+        key = (axis, len(mm), float(mm[0]), float(mm[-1]))
+        if key not in self._known_weights:
+            first, parts = self._spline(mm, axis)
+            columns = first[:, None] + np.arange(4)
+            ends = np.arange(0, 4 * len(mm) + 1, 4)
+            shape = (len(mm), self._lattice.shape[2 - axis])
+            self._known_weights[key] = csr_array((parts.ravel(), columns.ravel(), ends), shape=shape)
+        return self._known_weights[key]
 
     def on_slice(self, at: Coordinates) -> Field:
         """Values on one slice; shape (rows, columns)."""

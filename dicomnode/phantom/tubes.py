@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,16 +14,44 @@ FULL = 255
 """Coverage is kept as uint8, 255 for a voxel wholly inside."""
 
 
-@dataclass(frozen=True)
-class Capsule:
-    """A straight piece with a radius at each end, mm; ``flatness`` above 1 thins it along ``flat_normal``."""
+@dataclass(frozen=True, eq=False)
+class Capsules:
+    """Straight pieces with a radius at each end, mm.
 
-    start: tuple[float, float, float]
-    end: tuple[float, float, float]
-    start_radius: float
-    end_radius: float
-    flat_normal: tuple[float, float, float] | None = None
-    flatness: float = 1.0
+    ``start`` and ``end`` have shape (n, 3), ``radii`` (n, 2). ``flatness`` (n,) above 1 thins a piece along its
+    unit vector in ``normals`` (n, 3).
+    """
+
+    start: NDArray[np.float64]
+    end: NDArray[np.float64]
+    radii: NDArray[np.float64]
+    normals: NDArray[np.float64]
+    flatness: NDArray[np.float64]
+
+    @classmethod
+    def round(
+        cls, start: NDArray[np.float64], end: NDArray[np.float64], radii: NDArray[np.float64]
+    ) -> Capsules:
+        """Pieces that are not flat."""
+        return cls(start, end, radii, np.zeros_like(start), np.ones(len(start)))
+
+    @classmethod
+    def joined(cls, batches: Sequence[Capsules]) -> Capsules:
+        """All pieces of several batches."""
+        names = ("start", "end", "radii", "normals", "flatness")
+        return cls(*(np.concatenate([getattr(batch, name) for batch in batches]) for name in names))
+
+    def take(self, which: NDArray[np.bool_]) -> Capsules:
+        """The pieces picked out."""
+        return Capsules(
+            self.start[which], self.end[which], self.radii[which], self.normals[which], self.flatness[which]
+        )
+
+    def thinned(self, by_mm: NDArray[np.float64] | float) -> Capsules:
+        """The same pieces with each radius less ``by_mm``; pieces with nothing left are gone."""
+        radii = self.radii - by_mm
+        thinner = Capsules(self.start, self.end, np.maximum(radii, 0), self.normals, self.flatness)
+        return thinner.take(radii.max(axis=1) > 0)
 
 
 class CoverageGrid:
@@ -36,59 +64,52 @@ class CoverageGrid:
         self._pixel = float(np.sqrt(self._spacing[0] * self._spacing[1]))
         self._seed = spec.seed
 
-    def draw(self, capsules: Iterable[Capsule], shrink_mm: float = 0.0) -> None:
-        """Draw capsules, each radius less ``shrink_mm``; what is thinner than the voxels keeps its volume."""
-        thin = []
-        coarsest = max(self._spacing)
-        for capsule in capsules:
-            radii = capsule.start_radius - shrink_mm, capsule.end_radius - shrink_mm
-            if max(radii) <= 0:
-                continue
-            if max(radii) < 0.55 * coarsest and capsule.flatness == 1.0:
-                thin.append(capsule)
-            else:
-                self._draw_resolved(capsule, radii)
-        if thin:
-            self._draw_thin(thin, shrink_mm)
+    def draw(self, capsules: Capsules) -> None:
+        """Draw capsules; what is thinner than the voxels keeps its volume."""
+        thin = (capsules.radii.max(axis=1) < 0.55 * max(self._spacing)) & (capsules.flatness == 1)
+        self._draw_resolved(capsules.take(~thin))
+        if thin.any():
+            self._draw_thin(capsules.take(thin))
 
-    def _draw_resolved(self, capsule: Capsule, radii: tuple[float, float]) -> None:
+    def _draw_resolved(self, capsules: Capsules) -> None:
+        reach = capsules.radii.max(axis=1, keepdims=True) + max(self._pixel, 0.6)
+        low = np.minimum(capsules.start, capsules.end) - reach
+        high = np.maximum(capsules.start, capsules.end) + reach
+        first = np.stack([np.searchsorted(axis, low[:, i]) for i, axis in enumerate(self._axes)], axis=1)
+        last = np.stack([np.searchsorted(axis, high[:, i]) for i, axis in enumerate(self._axes)], axis=1)
+        for index in np.flatnonzero((first < last).all(axis=1)):
+            self._draw_one(capsules, int(index), first[index].tolist(), last[index].tolist())
+
+    def _draw_one(self, capsules: Capsules, index: int, first: list[int], last: list[int]) -> None:
+        start, end = capsules.start[index], capsules.end[index]
+        radii = capsules.radii[index].tolist()
         width = np.float32(max(self._pixel, 0.6))
-        reach = max(radii) + float(width)
-        box, local = [], []
-        for i, axis in enumerate(self._axes):
-            low = min(capsule.start[i], capsule.end[i]) - reach
-            high = max(capsule.start[i], capsule.end[i]) + reach
-            first, last = np.searchsorted(axis, (low, high))
-            if first >= last:
-                return
-            box.append(slice(int(first), int(last)))
-            local.append(axis[first:last] - np.float32(capsule.start[i]))
+        box = [slice(a, b) for a, b in zip(first, last, strict=True)]
+        local = [axis[part] - np.float32(s) for axis, part, s in zip(self._axes, box, start, strict=True)]
         x, y, z = local[0][None, None, :], local[1][None, :, None], local[2][:, None, None]
-        dx, dy, dz = (np.float32(e - s) for s, e in zip(capsule.start, capsule.end, strict=True))
+        dx, dy, dz = (np.float32(e - s) for s, e in zip(start, end, strict=True))
         length2 = np.float32(max(float(dx * dx + dy * dy + dz * dz), 1e-6))
-        t = np.clip((x * dx + y * dy + z * dz) / length2, 0, 1)
+        t = np.minimum(np.maximum((x * (dx / length2) + y * (dy / length2)) + z * (dz / length2), 0), 1)
         ex, ey, ez = x - t * dx, y - t * dy, z - t * dz
         square = ex * ex + ey * ey + ez * ez
-        if capsule.flat_normal is not None:
-            nx, ny, nz = (np.float32(v) for v in capsule.flat_normal)
+        if capsules.flatness[index] != 1:
+            nx, ny, nz = (np.float32(v) for v in capsules.normals[index])
             across = ex * nx + ey * ny + ez * nz
-            square += np.float32(capsule.flatness**2 - 1) * across * across
+            square += np.float32(capsules.flatness[index] ** 2 - 1) * across * across
         inside = np.float32(radii[0]) + t * np.float32(radii[1] - radii[0]) - np.sqrt(square)
-        covered = np.clip(inside / width + np.float32(0.5), 0, 1) * FULL
+        covered = np.minimum(np.maximum(inside * (FULL / width) + np.float32(FULL / 2), 0), FULL)
         view = self.values[box[2], box[1], box[0]]
         np.maximum(view, covered.astype(np.uint8), out=view)
 
-    def _draw_thin(self, capsules: list[Capsule], shrink_mm: float) -> None:
+    def _draw_thin(self, capsules: Capsules) -> None:
         """Scatter each capsule's volume over the voxels it passes."""
         random = np.random.default_rng((self._seed, 77))
-        start = np.array([c.start for c in capsules])
-        end = np.array([c.end for c in capsules])
-        radii = np.maximum(np.array([(c.start_radius, c.end_radius) for c in capsules]) - shrink_mm, 0.05)
+        start, end, radii = capsules.start, capsules.end, capsules.radii
         length = np.linalg.norm(end - start, axis=1)
         step = 0.5 * self._pixel
         ring = np.ceil(3 * (radii.max(axis=1) / self._pixel) ** 2).astype(int).clip(1, 24)
         count = np.maximum(np.ceil(length / step).astype(int), 1) * ring
-        owner = np.repeat(np.arange(len(capsules)), count)
+        owner = np.repeat(np.arange(len(start)), count)
         t = random.random(len(owner))
         radius = radii[owner, 0] * (1 - t) + radii[owner, 1] * t
         volume = np.pi * radius**2 * length[owner] / count[owner]

@@ -35,6 +35,8 @@ class BodyWall:
         self._streaks = Texture(seed, 12, 9.0)
         self._fat = Texture(seed, 13, 4.0)
         self._asymmetry = Texture(seed, 14, 60.0)
+        self._known_bumps: tuple[Field, ...] | None = None
+        self._known_table: Field | None = None
 
     def outline(self, at: Coordinates) -> Field:
         """Skin surface, mm."""
@@ -48,48 +50,55 @@ class BodyWall:
     def paint(self, at: Coordinates, cavity: Field, edge_mm: float) -> Field:
         """The slice without what the cage holds, HU. ``cavity`` is the union of both sides' cavities, mm."""
         skin = self.outline(at)
-        hu = self._table(at, edge_mm)
+        grain = self._fat.on_slice(at)
+        hu = self._table(at, edge_mm).copy()
         hu = blend(hu, SKIN_HU, coverage(skin, edge_mm))
-        fat = FAT_HU + self._fat.on_slice(at) * np.float32(7)
-        hu = blend(hu, fat, coverage(skin + 2.0, edge_mm))
-        return blend(hu, self._muscle_hu(at), self._muscle(at, cavity, skin, edge_mm))
+        hu = blend(hu, FAT_HU + grain * np.float32(7), coverage(skin + 2.0, edge_mm))
+        return blend(hu, MUSCLE_HU + grain * np.float32(5), self._muscle(at, cavity, skin, edge_mm))
 
     def _muscle(self, at: Coordinates, cavity: Field, skin: Field, edge_mm: float) -> Field:
         """Share of each pixel that is muscle."""
-        angle = np.degrees(np.arctan2(at.y + 60, np.abs(at.x)))
         z = float(at.z.ravel()[0])
         upper = float(np.clip((z + 20) / 70, 0, 1))
         chest = float(np.exp(-(((z - 70) / 55) ** 2)))
-        thickness = (
-            np.float32(13)
-            + 17 * chest * np.exp(-(((angle + 42) / 22) ** 2))
-            + (9 + 17 * upper) * np.exp(-(((angle - 30) / 24) ** 2))
-            + 8 * np.exp(-(((angle - 75) / 18) ** 2))
-            + (30 * float(np.clip((z - 85) / 45, 0, 1))) * np.exp(-(((angle - 8) / 45) ** 2))
-        )
+        shoulder = float(np.clip((z - 85) / 45, 0, 1))
+        thickness = np.full(skin.shape, 13, np.float32)
+        amounts = (17 * chest, 9 + 17 * upper, 8.0, 30 * shoulder)
+        for amount, bump in zip(amounts, self._bumps(at), strict=True):
+            thickness += np.float32(amount) * bump
         shape = self._shape.on_slice(at)
-        depth = cavity - (thickness + 2.2 * shape).astype(np.float32)
         erector = self._erector(at)
-        muscle = np.minimum(smooth_union(depth.astype(np.float32), erector, 3), skin + 40)
-        muscle = np.maximum(muscle, skin + np.float32(5) + 1.5 * shape)
+        muscle = smooth_union(cavity - (thickness + np.float32(2.2) * shape), erector, 3)
+        muscle = np.maximum(muscle, skin + (np.float32(5) + np.float32(1.5) * shape))
         share = coverage(muscle, edge_mm)
         # Fat planes: between the layers, around the erector, and streaks within.
-        plane = np.abs(cavity - np.float32(14) - 1.5 * shape) - np.float32(0.9)
-        planes = coverage(plane, edge_mm) * (thickness > 19) + coverage(np.abs(erector) - 0.8, edge_mm)
-        streaks = np.clip((np.abs(self._streaks.on_slice(at)) * -14 + 1.3), 0, 1) * (cavity > 13)
-        return share * (1 - 0.8 * np.clip(planes, 0, 1)) * (1 - 0.55 * streaks)
+        plane = np.abs(cavity - (np.float32(14) + np.float32(1.5) * shape)) - np.float32(0.9)
+        planes = coverage(plane, edge_mm) * (thickness > 19)
+        planes += coverage(np.abs(erector) - np.float32(0.6), edge_mm) * np.clip(0.5 + shape, 0, 1)
+        streaks = np.clip(np.abs(self._streaks.on_slice(at)) * np.float32(-14) + np.float32(1.3), 0, 1)
+        share *= 1 - np.float32(0.75) * np.minimum(planes, 1)
+        share *= 1 - np.float32(0.55) * streaks * (cavity > 13)
+        return share
+
+    def _bumps(self, at: Coordinates) -> tuple[Field, ...]:
+        """Pectoral, shoulder blade, back and shoulder muscle around the cage, 0 to 1; the same for all slices."""
+        if self._known_bumps is None or self._known_bumps[0].shape != (at.y.size, at.x.size):
+            angle = np.degrees(np.arctan2(at.y + 60, np.abs(at.x)))
+            self._known_bumps = tuple(
+                np.exp(-(((angle - middle) / width) ** 2)).astype(np.float32)
+                for middle, width in ((-42, 22), (30, 24), (75, 18), (8, 45))
+            )
+        return self._known_bumps
 
     @staticmethod
     def _erector(at: Coordinates) -> Field:
         centre = spine_centre_y(at.z) + 47
-        return superellipse(np.abs(at.x) - np.float32(29), at.y - centre, 25.0, 15.0, (2.2, 2.2))
+        return superellipse(np.abs(at.x) - np.float32(29), at.y - centre, 25.0, 15.0, (2.0, 2.0))
 
-    def _muscle_hu(self, at: Coordinates) -> Field:
-        return MUSCLE_HU + self._fat.on_slice(at) * np.float32(5)
-
-    @staticmethod
-    def _table(at: Coordinates, edge_mm: float) -> Field:
-        """Mattress and carbon shell as arcs under the back."""
+    def _table(self, at: Coordinates, edge_mm: float) -> Field:
+        """Air, and mattress and carbon shell as arcs under the back; the same for all slices."""
+        if self._known_table is not None and self._known_table.shape == (at.y.size, at.x.size):
+            return self._known_table
         hu = np.full(np.broadcast_shapes(at.x.shape, at.y.shape), AIR_HU, np.float32)
         sag = (at.x * at.x) * np.float32(0.0011)
         wide = np.abs(at.x) < 205
@@ -99,4 +108,5 @@ class BodyWall:
             shell = np.abs(at.y - (np.float32(height) - sag)) - np.float32(thickness)
             hu = blend(hu, value, coverage(shell, edge_mm) * wide * min(1.0, 2 * thickness / edge_mm))
         core = np.abs(at.y - (np.float32(105) - sag)) - np.float32(6)
-        return blend(hu, -960.0, coverage(core, edge_mm) * wide)
+        self._known_table = blend(hu, -960.0, coverage(core, edge_mm) * wide)
+        return self._known_table
