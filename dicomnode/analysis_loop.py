@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from dicomnode.analysis import Analysis
 from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.deliver.delivery import Destination
-from dicomnode.pipeline import Analysis
 from dicomnode.report.result_set import ResultFile
 from dicomnode.spool.errors import SupersededError
 from dicomnode.spool.instances import make_durable

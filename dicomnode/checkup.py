@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from dicomnode.config import Config, Tls
 from dicomnode.deliver.peer import Peer, echo
 from dicomnode.node import destination_of
@@ -112,6 +110,8 @@ def _check_model(config: Config) -> Iterator[Finding]:
 
 
 def _check_device(config: Config) -> Iterator[Finding]:
+    import torch  # noqa: PLC0415  (takes seconds; the other findings shouldn't wait for it)
+
     if torch.cuda.is_available():
         yield Finding("device", "ok", f"GPU {torch.cuda.get_device_name()}")
     elif config.analysis.device == "cuda":

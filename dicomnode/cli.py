@@ -10,19 +10,20 @@ from importlib import import_module
 from dicomnode import __version__
 from dicomnode.commands.common import CommandError
 
-COMMANDS = (
-    "serve",
-    "check",
-    "analyze",
-    "send",
-    "status",
-    "show",
-    "retry",
-    "models",
-    "demo",
-    "train",
-    "evaluate",
-)
+COMMANDS = {
+    "serve": "run the node: receive, analyze, deliver, until SIGTERM",
+    "check": "the doctor: configuration, port, disk, models, GPU, destinations",
+    "status": "list the series the node knows and their states",
+    "show": "show everything the node knows of one series",
+    "retry": "analyze a failed or refused series again, or deliver its results now",
+    "analyze": "measure every CT series in a folder, without a network",
+    "send": "send DICOM files to an application entity by C-STORE",
+    "models": "list the installed models: card, checksum, figures",
+    "train": "train a model by its published protocol",
+    "evaluate": "score a model on labelled cases",
+    "demo": "the whole way on this machine: a CT goes to the node, its answer comes back out of a PACS",
+}
+"""Each is a module of :mod:`dicomnode.commands`; only the one asked for is imported, some need seconds."""
 
 DESCRIPTION = """\
 A DICOM node that answers a chest CT with segmentation masks (SEG) and a measured structured report (SR).
@@ -34,8 +35,8 @@ a folder, `dicomnode check --config FILE` and `dicomnode serve --config FILE` ru
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; exit status 0 done, 1 findings or failures told in words, 2 wrong usage."""
-    parser = _parser()
-    parsed = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    parsed = parser_for(words).parse_args(words)
     try:
         return int(parsed.run(parsed))
     except KeyboardInterrupt:
@@ -52,25 +53,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser_for(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser with every command, and the arguments of the one that ``words`` names."""
     parser = argparse.ArgumentParser(
         prog="dicomnode", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"dicomnode {__version__}")
-    parser.set_defaults(debug=False)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name in COMMANDS:
-        command = import_module(f"dicomnode.commands.{name}")
-        summary = str(command.__doc__).strip().splitlines()[0]
+    chosen = next((word for word in words if word in COMMANDS), None)
+    for name, summary in COMMANDS.items():
         subparser = subparsers.add_parser(
-            name,
-            help=summary,
-            description=command.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            name, help=summary, formatter_class=argparse.RawDescriptionHelpFormatter
         )
-        subparser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-        command.add_arguments(subparser)
-        subparser.set_defaults(run=command.run)
+        if name == chosen:
+            command = import_module(f"dicomnode.commands.{name}")
+            subparser.description = command.__doc__
+            subparser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+            command.add_arguments(subparser)
+            subparser.set_defaults(run=command.run)
     return parser
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from dicomnode import __version__
+from dicomnode.analysis import MEASUREMENTS_FILE, OVERVIEW_FILE, Analysis, Progress, no_progress
 from dicomnode.assemble.assemble import assemble_series
-from dicomnode.assemble.refusal import RefusalReason, SeriesRefusedError
+from dicomnode.assemble.refusal import SeriesRefusedError
 from dicomnode.assemble.volume import Volume
 from dicomnode.measure.measure import measure_segmentation
 from dicomnode.measure.measurements import Measurements
@@ -18,30 +18,12 @@ from dicomnode.report.overview import write_overview
 from dicomnode.report.provenance import Provenance
 from dicomnode.report.record import write_measurements_json
 from dicomnode.report.refusal import build_refusal
-from dicomnode.report.result_set import ResultSet
 from dicomnode.report.results import build_results
 from dicomnode.segment.card import CARD_FILE
 from dicomnode.segment.segmentation import Segmentation
 from dicomnode.segment.segmenter import Segmenter
 
 SOFTWARE = f"dicomnode {__version__}"
-MEASUREMENTS_FILE = "measurements.json"
-OVERVIEW_FILE = "overview.png"
-
-Progress = Callable[[str, float], None]
-"""Called with the stage's name and its done fraction in [0, 1]."""
-
-
-def no_progress(stage: str, fraction: float) -> None:
-    """The default: nobody watches."""
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """What became of a series: measured, or refused with a reason; either way with its result files."""
-
-    results: ResultSet
-    refusal: tuple[RefusalReason, str] | None = None
 
 
 def analyze_series(

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from dicomnode.analysis import Analysis, Progress, no_progress
 from dicomnode.assemble.refusal import RefusalReason
-from dicomnode.pipeline import Analysis, Progress, no_progress
 from dicomnode.report.result_set import ResultFile, ResultKind, ResultSet
 
 STANDARD_ERROR_LINES = 20

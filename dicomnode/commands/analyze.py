@@ -16,11 +16,12 @@ from pathlib import Path
 
 from rich.progress import Progress
 
+from dicomnode.analysis import Analysis
 from dicomnode.assemble.series import SeriesFiles, find_series
 from dicomnode.commands.common import CommandError, print_table, progress_bars
 from dicomnode.config import Analysis as AnalysisSettings
 from dicomnode.config import Config
-from dicomnode.pipeline import Analysis, analyze_series
+from dicomnode.pipeline import analyze_series
 from dicomnode.report.errors import ReportError
 from dicomnode.segment.card import ModelError
 from dicomnode.segment.segmenter import Segmenter

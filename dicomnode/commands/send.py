@@ -1,6 +1,7 @@
 """send DICOM files to an application entity by C-STORE
 
-dicomnode send ct/ --to DICOMNODE@localhost:11112
+Examples:
+  dicomnode send ct/ --to DICOMNODE@localhost:11112
 """
 
 from __future__ import annotations

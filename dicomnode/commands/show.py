@@ -12,9 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from dicomnode.analysis import MEASUREMENTS_FILE, OVERVIEW_FILE
 from dicomnode.commands.common import add_config_argument, console, print_json, print_table, read_config
 from dicomnode.commands.status import open_ledger
-from dicomnode.pipeline import MEASUREMENTS_FILE, OVERVIEW_FILE
 from dicomnode.spool.records import SeriesDetails
 
 

@@ -1,7 +1,8 @@
 """list the series the node knows and their states
 
-dicomnode status --config /etc/dicomnode/dicomnode.toml
-dicomnode status --state failed --json
+Examples:
+  dicomnode status --config /etc/dicomnode/dicomnode.toml
+  dicomnode status --state failed --json
 """
 
 from __future__ import annotations

@@ -32,12 +32,21 @@ class NodeProcess:
         The only destination.
     device:
         ``auto``, ``cpu`` or ``cuda``.
+    quiet_seconds:
+        When a series counts as complete.
     """
 
-    def __init__(self, directory: Path, pacs_ae_title: str, pacs_port: int, device: str = "auto") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        pacs_ae_title: str,
+        pacs_port: int,
+        device: str = "auto",
+        quiet_seconds: float = 2.0,
+    ) -> None:
         self.spool_directory = directory / "spool"
         self.config_path = directory / "dicomnode.toml"
-        self._log_path = directory / "dicomnode.log"
+        self.log_path = directory / "dicomnode.log"
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True, exist_ok=True)
@@ -53,7 +62,7 @@ directory = "{self.spool_directory}"
 minimum_free_gb = 0.5
 
 [series]
-quiet_seconds = 2.0
+quiet_seconds = {quiet_seconds}
 
 [analysis]
 device = "{device}"
@@ -81,7 +90,7 @@ port = {pacs_port}
             If it does not.
         """
         command = [sys.executable, "-m", "dicomnode.cli", "serve", "--config", str(self.config_path)]
-        with self._log_path.open("ab") as log:
+        with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.is_alive:
@@ -90,7 +99,7 @@ port = {pacs_port}
             time.sleep(0.1)
         self.stop()
         raise NodeDidNotStartError(
-            f"the node did not start; its log {self._log_path} ends: {self.last_line()}"
+            f"the node did not start; its log {self.log_path} ends: {self.last_line()}"
         )
 
     @property
@@ -112,5 +121,5 @@ port = {pacs_port}
 
     def last_line(self) -> str:
         """Last line of its log."""
-        lines = self._log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        lines = self.log_path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else "(nothing)"

@@ -1,0 +1,27 @@
+"""What the pipeline hands back for one series; kept apart so that the daemon needn't load the models."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dicomnode.assemble.refusal import RefusalReason
+from dicomnode.report.result_set import ResultSet
+
+MEASUREMENTS_FILE = "measurements.json"
+OVERVIEW_FILE = "overview.png"
+
+Progress = Callable[[str, float], None]
+"""Called with the stage's name and its done fraction in [0, 1]."""
+
+
+def no_progress(_stage: str, _fraction: float) -> None:
+    """The default: nobody watches."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What became of a series: measured, or refused with a reason; either way with its result files."""
+
+    results: ResultSet
+    refusal: tuple[RefusalReason, str] | None = None

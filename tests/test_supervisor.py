@@ -1,0 +1,111 @@
+"""A hung, killed, broken or memory-hungry worker costs an attempt, never the node."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from dicomnode.supervisor import Supervisor, WorkerError
+
+DONE = '{"event": "done", "results": [], "refusal": null, "detail": null}'
+
+
+def worker_that(program: str, timeout_seconds: float = 20.0) -> Supervisor:
+    """A supervisor of a worker that runs ``program`` for each request line ``line``."""
+    loop = f"import os, sys, time\nfor line in sys.stdin:\n    {program}\n    sys.stdout.flush()\n"
+    return Supervisor("model", "cpu", timeout_seconds, (sys.executable, "-c", loop))
+
+
+def analyze(supervisor: Supervisor) -> None:
+    supervisor.analyze([Path("a.dcm")], Path("out"), "0" * 64)
+
+
+def test_a_worker_that_answers() -> None:
+    supervisor = worker_that(f"print({DONE!r})")
+    analyze(supervisor)
+    assert supervisor.pid
+    supervisor.stop()
+    assert supervisor.pid is None
+
+
+def test_a_hung_worker_is_stopped_and_replaced() -> None:
+    supervisor = worker_that("time.sleep(1000)", timeout_seconds=0.5)
+    with pytest.raises(WorkerError, match=r"no answer within 0\.5 s"):
+        analyze(supervisor)
+    assert supervisor.pid is None
+    with pytest.raises(WorkerError, match="no answer"):
+        analyze(supervisor)
+    supervisor.stop()
+
+
+def test_a_worker_killed_from_outside_while_it_computes() -> None:
+    supervisor = worker_that(
+        'print(\'{"event": "progress", "stage": "s", "fraction": 0}\', flush=True); time.sleep(99)'
+    )
+    begun = threading.Event()
+
+    def kill_when_begun() -> None:
+        begun.wait(20)
+        os.kill(supervisor.pid or 0, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_when_begun)
+    killer.start()
+    with pytest.raises(WorkerError, match=r"killed by signal 9 \(out of memory\?\)"):
+        supervisor.analyze([Path("a")], Path("out"), "", progress=lambda *_: begun.set())
+    killer.join()
+    supervisor.stop()
+
+
+def test_a_worker_killed_between_two_series_is_replaced() -> None:
+    supervisor = worker_that(f"print({DONE!r})")
+    analyze(supervisor)
+    first = supervisor.pid
+    assert first
+    os.kill(first, signal.SIGKILL)
+    os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+    analyze(supervisor)
+    assert supervisor.pid not in (None, first)
+    supervisor.stop()
+
+
+def test_the_last_words_of_a_worker_that_ends() -> None:
+    supervisor = worker_that('sys.exit("no weights here")')
+    with pytest.raises(WorkerError, match="ended with status 1: no weights here"):
+        analyze(supervisor)
+
+
+def test_a_failure_that_the_worker_tells_leaves_it_alive() -> None:
+    supervisor = worker_that('print(\'{"event": "failed", "error": "disk full"}\')')
+    with pytest.raises(WorkerError, match="disk full"):
+        analyze(supervisor)
+    assert supervisor.pid
+    supervisor.stop()
+
+
+def test_stop_ends_an_analysis_in_another_thread() -> None:
+    supervisor = worker_that(
+        'print(\'{"event": "progress", "stage": "s", "fraction": 0}\', flush=True); time.sleep(99)'
+    )
+    begun, ended = threading.Event(), threading.Event()
+
+    def run() -> None:
+        with pytest.raises(WorkerError):
+            supervisor.analyze([Path("a")], Path("out"), "", progress=lambda *_: begun.set())
+        ended.set()
+
+    threading.Thread(target=run).start()
+    assert begun.wait(20)
+    supervisor.stop()
+    assert ended.wait(20)
+
+
+def test_the_real_worker_says_that_a_model_is_missing() -> None:
+    supervisor = Supervisor("no_such_model", "cpu", 120.0)
+    with pytest.raises(WorkerError, match="no model 'no_such_model'"):
+        supervisor.warm_up()
+    supervisor.stop()
