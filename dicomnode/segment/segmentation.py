@@ -44,6 +44,7 @@ class QualityFlag(StrEnum):
     LUNGS_UNCERTAIN = "lungs_uncertain"
     SIDES_TOUCH = "sides_touch"
     ONE_LUNG = "one_lung"
+    LUNG_EDGE_CUT = "lung_edge_cut"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,194 @@
+"""Consolidated lung put back: dents that opacity cuts into the outer and inner surface of aerated lung.
+
+Seen from the mediastinum, the chest wall is a smooth surface r(z, angle). Where aerated lung ends short of it,
+while above, below and on both sides it reaches the wall, airless lung lies between: the dent is filled up to
+the wall interpolated from its rim. Heart and liver are no dents: no lung lies below the liver, and the heart
+touches the mediastinum from which the rays start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from dicomnode.segment.morphology import Box, Mask, Spacing, bounding_box
+from dicomnode.segment.segmentation import Side
+
+ANGLES = 240
+# The largest dent that is told from the chest's own shape.
+TALLEST_DENT_MM = 150.0
+WIDEST_DENT_DEGREES = 50.0
+# Where no lung lies below, a deeper dent is the liver's.
+DEEPEST_BASAL_DENT_MM = 50.0
+# Ribs and subpleural fat dent the lung by less.
+SHALLOWEST_DENT_MM = 5.0
+# Airless lung inside the lung has aerated lung above and below it no farther than this.
+SANDWICH_MM = 60.0
+BONE_HU = 250.0
+WALL_STEP_MM = 12.0
+
+Map = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class _Rays:
+    """Polar view of a box: for each pixel of its plane the angle's index and the distance to the centre."""
+
+    angle: NDArray[np.intp]
+    radius: Map
+    rows: NDArray[np.intp]
+    columns: NDArray[np.intp]
+    step_mm: float
+
+
+def airless_lung(
+    sides: NDArray[np.uint8], hu: NDArray[np.float32], midline: float, spacing_mm: Spacing
+) -> Mask:
+    """Voxels outside the aerated lungs that belong to them though they hold no air.
+
+    Parameters
+    ----------
+    sides:
+        Aerated lungs (values of Side) on the coarse grid (superior, posterior, left).
+    hu:
+        The same grid in HU; bone stops the filling.
+    midline:
+        Column of the body's middle.
+    spacing_mm:
+        Spacing of the grid.
+    """
+    lung = sides > 0
+    out = np.zeros_like(lung)
+    if not lung.any():
+        return out
+    box = bounding_box(lung, 0.0, spacing_mm)
+    bone = hu[box] > BONE_HU
+    rays = _rays(lung[box], box, midline, spacing_mm)
+    found = np.zeros_like(bone)
+    for side in (Side.RIGHT, Side.LEFT):
+        aerated = sides[box] == side
+        if aerated.any():
+            found |= _dents(aerated, rays, spacing_mm) | _sandwiched(aerated, rays, spacing_mm)
+    found &= ~bone
+    out[box] = found
+    return out & ~lung
+
+
+def _rays(part: Mask, box: Box, midline: float, spacing_mm: Spacing) -> _Rays:
+    _, sy, sx = spacing_mm
+    _, ny, nx = part.shape
+    profile = part.sum(axis=(0, 2)).astype(float)
+    centre_y = float((profile * np.arange(ny)).sum() / profile.sum())
+    centre_x = midline - box[2].start
+    dy = (np.arange(ny)[:, None] - centre_y) * sy
+    dx = (np.arange(nx)[None, :] - centre_x) * sx
+    angle = np.floor((np.arctan2(dy, dx) / (2 * np.pi) + 0.5) * ANGLES).astype(np.intp) % ANGLES
+    radius = np.hypot(dy, dx).astype(np.float32)
+    step = min(sy, sx) * 0.75
+    directions = ((np.arange(ANGLES) + 0.5) / ANGLES - 0.5) * 2 * np.pi
+    lengths = np.arange(0, float(radius.max()) + step, step)
+    rows = np.rint(centre_y + np.sin(directions)[:, None] * lengths / sy).astype(np.intp)
+    columns = np.rint(centre_x + np.cos(directions)[:, None] * lengths / sx).astype(np.intp)
+    return _Rays(angle, radius, rows, columns, step)
+
+
+def _sample(mask: Mask, rays: _Rays) -> Mask:
+    """The mask along each ray: (slices, angles, steps); outside the box nothing is set."""
+    _, ny, nx = mask.shape
+    inside = (rays.rows >= 0) & (rays.rows < ny) & (rays.columns >= 0) & (rays.columns < nx)
+    sampled = mask[:, np.clip(rays.rows, 0, ny - 1), np.clip(rays.columns, 0, nx - 1)]
+    return np.asarray(sampled & inside)
+
+
+def _outer_and_inner(part: Mask, rays: _Rays) -> tuple[Map, Map]:
+    """Distance in mm of the last and the first lung on each ray; NaN where there is none."""
+    along = _sample(part, rays)
+    steps = along.shape[2]
+    hit = along.any(axis=2)
+    last = steps - 1 - np.argmax(along[:, :, ::-1], axis=2)
+    first = np.argmax(along, axis=2)
+    nothing = np.float32(np.nan)
+    outer = np.where(hit, (last + 0.5) * rays.step_mm, nothing).astype(np.float32)
+    inner = np.where(hit, (first - 0.5) * rays.step_mm, nothing).astype(np.float32)
+    return outer, inner
+
+
+def _dents(lung: Mask, rays: _Rays, spacing_mm: Spacing) -> Mask:
+    """Fill from the last aerated lung on a ray to the wall, where the wall is known around the dent."""
+    outer, inner = _outer_and_inner(lung, rays)
+    depth = np.nan_to_num(outer, nan=0.0)
+    tall = 2 * (int(TALLEST_DENT_MM / spacing_mm[0]) // 2) + 1
+    wide = 2 * (int(WIDEST_DENT_DEGREES / 360 * ANGLES) // 2) + 1
+    padded = np.pad(depth, ((tall, tall), (0, 0)))
+    by_height = ndimage.grey_closing(padded, size=(tall, 1))[tall:-tall] - depth
+    by_angle = ndimage.grey_closing(depth, size=(1, wide), mode="wrap") - depth
+    above = ndimage.maximum_filter1d(padded, tall, axis=0, origin=-(tall // 2))[tall:-tall] - depth
+    behind = np.arange(ANGLES) >= ANGLES // 2
+    dent = (by_angle > SHALLOWEST_DENT_MM) & (above > SHALLOWEST_DENT_MM)
+    closed_below = by_height > SHALLOWEST_DENT_MM
+    dent |= closed_below & behind
+    if not dent.any():
+        return np.zeros_like(lung)
+    wall = _interpolate(np.where(dent, np.float32(np.nan), outer), spacing_mm)
+    entry = _interpolate(np.where(dent & np.isnan(outer), np.float32(np.nan), inner), spacing_mm)
+    start = np.where(np.isnan(outer), entry, outer)
+    with np.errstate(invalid="ignore"):
+        usable = dent & np.isfinite(wall) & np.isfinite(start)
+        usable &= closed_below | (wall - start < DEEPEST_BASAL_DENT_MM)
+        # The chest widens downwards: a wall far inside the one above belongs to the diaphragm.
+        usable &= wall > depth + above - WALL_STEP_MM
+    wall = np.where(usable, wall, -1.0)
+    start = np.where(usable, start, np.inf)
+    return np.asarray((rays.radius > start[:, rays.angle]) & (rays.radius <= wall[:, rays.angle]))
+
+
+def _interpolate(surface: Map, spacing_mm: Spacing) -> Map:
+    """Fill NaN gaps linearly along height and along angle; the shorter gap counts more."""
+    arc = 2 * np.pi * float(np.nanmedian(surface)) / ANGLES
+    vertical, vertical_gap = _interpolate_lines(surface.T, wrap=False)
+    around, around_gap = _interpolate_lines(surface, wrap=True)
+    a = np.nan_to_num(1.0 / (vertical_gap.T * spacing_mm[0]) ** 2) * np.isfinite(vertical.T)
+    b = np.nan_to_num(1.0 / (around_gap * arc) ** 2) * np.isfinite(around)
+    total = a + b
+    mixed = np.nan_to_num(vertical.T) * a + np.nan_to_num(around) * b
+    out = np.divide(mixed, total, out=np.full_like(mixed, np.nan), where=total > 0)
+    return np.where(np.isfinite(surface), surface, out).astype(np.float32)
+
+
+def _interpolate_lines(lines: Map, wrap: bool) -> tuple[Map, Map]:
+    """Each line's NaN gaps filled linearly between known neighbours, and the length of the gap in samples."""
+    out = np.full(lines.shape, np.nan, np.float32)
+    gap = np.ones(lines.shape, np.float32)
+    length = lines.shape[1]
+    for i, line in enumerate(lines):
+        known = np.flatnonzero(np.isfinite(line))
+        if known.size < 2:
+            continue
+        if wrap:
+            known = np.concatenate([known - length, known, known + length])
+        values = line[known % length]
+        index = np.arange(length)
+        right = np.searchsorted(known, index)
+        usable = (right > 0) & (right < known.size)
+        low, high = known[np.clip(right - 1, 0, None)], known[np.clip(right, None, known.size - 1)]
+        out[i] = np.where(usable, np.interp(index, known, values), np.nan)
+        gap[i] = np.where(usable, np.maximum(high - low, 1), 1)
+    return out, gap
+
+
+def _sandwiched(lung: Mask, rays: _Rays, spacing_mm: Spacing) -> Mask:
+    """Tissue between lung of one side on its ray, in its row and within reach in its column."""
+    if not lung.any():
+        return np.zeros_like(lung)
+    reach = min(len(lung), max(1, round(SANDWICH_MM / spacing_mm[0])))
+    count = np.cumsum(np.pad(lung, ((reach, reach), (0, 0), (0, 0))), axis=0, dtype=np.int32)
+    here = count[reach:-reach]
+    column = (count[2 * reach :] > here) & (here > count[: -2 * reach])
+    row = np.maximum.accumulate(lung, axis=2) & np.maximum.accumulate(lung[:, :, ::-1], axis=2)[:, :, ::-1]
+    outer, inner = _outer_and_inner(lung, rays)
+    start = np.nan_to_num(inner, nan=np.inf)[:, rays.angle]
+    end = np.nan_to_num(outer, nan=-1.0)[:, rays.angle]
+    return np.asarray(~lung & column & row & (rays.radius > start) & (rays.radius < end))

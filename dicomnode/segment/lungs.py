@@ -1,0 +1,211 @@
+"""Both lungs by adaptive thresholding and morphology, as COVID-Lesion Net finds them (Pan et al. 2020).
+
+What counts as lung: all inside the pleura, with vessels, small airways and airless (consolidated) parts; without
+trachea, main bronchi and the great vessels of hilum and mediastinum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from dicomnode.segment.airspaces import Airspaces, find_airspaces
+from dicomnode.segment.airways import find_airways
+from dicomnode.segment.body import Densities, find_body, measure_densities
+from dicomnode.segment.consolidation import airless_lung
+from dicomnode.segment.coverage import refuse_truncated_ends, refuse_truncated_field, refuse_without_lungs
+from dicomnode.segment.grid import WorkGrid
+from dicomnode.segment.morphology import Mask, bounding_box, close, dilate, fill_holes, flood, open_
+from dicomnode.segment.segmentation import QualityFlag, Side
+
+_GAS, _AIRWAY = 3, 4
+# Above the lung's density by these, in turn: flooding reaches the densest sheets last.
+FLOOD_STEPS_HU = (50.0, 150.0, 250.0)
+# Vessels thinner than twice this are closed over; hilar vessels are thicker.
+CLOSING_MM = 6.0
+# Wider bronchi are no lung: main bronchi measure 10 to 16 mm, lobar ones 8 to 12, segmental 4 to 7.
+WIDE_AIRWAY_RADIUS_MM = 3.5
+AIRWAY_WALL_MM = 1.5
+# Airless lung is put back by extrapolation: from this share on a reader should look at the border.
+LARGE_AIRLESS_SHARE = 0.10
+# Coarse slices drawn at once at full resolution: keeps memory flat.
+SLAB = 16
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True, eq=False)
+class LungMasks:
+    """The lungs on the volume's grid.
+
+    Parameters
+    ----------
+    sides:
+        uint8 array (superior, posterior, left) with the values of :class:`Side`.
+    flags:
+        What a reader must know.
+
+    Raises
+    ------
+    ValueError
+        If ``sides`` is no 3D uint8 map of sides.
+    """
+
+    sides: NDArray[np.uint8]
+    flags: tuple[QualityFlag, ...]
+
+    def __post_init__(self) -> None:
+        if self.sides.ndim != 3 or self.sides.dtype != np.uint8:
+            raise ValueError(f"LungMasks.sides must be a 3D uint8 array, got {self.sides.ndim}D {self.sides.dtype}")
+        if self.sides.size and int(self.sides.max()) > max(Side):
+            raise ValueError(f"LungMasks.sides has the value {int(self.sides.max())}, known are 0 to {max(Side)}")
+
+
+def find_lungs(
+    hu: NDArray[np.int16], spacing_mm: tuple[float, float, float], progress: Progress | None = None
+) -> LungMasks:
+    """Find both lungs in a chest CT.
+
+    Parameters
+    ----------
+    hu:
+        int16 array in HU with axes (superior, posterior, left): slices from feet to head, rows from front to
+        back, columns from the patient's right to left.
+    spacing_mm:
+        Distance of voxel centres along these axes in mm.
+    progress:
+        Called with the share done, from 0 to 1.
+
+    Raises
+    ------
+    SeriesRefusedError
+        NO_LUNG where there is no lung, TRUNCATED_LUNG where the scan does not hold all of it.
+    ValueError
+        If ``hu`` is not 3D int16 or the spacing not positive.
+    """
+    if hu.ndim != 3 or hu.dtype != np.int16 or 0 in hu.shape:
+        raise ValueError(f"find_lungs needs a filled 3D int16 array, got {hu.dtype} of shape {hu.shape}")
+    if not all(np.isfinite(s) and s > 0 for s in spacing_mm):
+        raise ValueError(f"find_lungs needs three positive spacings in mm, got {spacing_mm}")
+    report = progress or (lambda _: None)
+    shape = (hu.shape[0], hu.shape[1], hu.shape[2])
+    grid = WorkGrid.for_volume(shape, spacing_mm)
+    coarse = grid.block_mean(hu)
+    report(0.1)
+    body = find_body(coarse, grid.spacing_mm)
+    densities = measure_densities(coarse, body)
+    spaces = find_airspaces(coarse, body, densities, grid.spacing_mm)
+    report(0.4)
+    if not spaces.sides.any():
+        refuse_truncated_field(coarse, body, spaces.sides > 0, densities, grid.spacing_mm)
+    refuse_without_lungs(spaces.sides > 0, body, grid.spacing_mm)
+    found = _flood_lungs(coarse, spaces, densities, grid)
+    aerated = np.where(found <= Side.LEFT, found, np.uint8(Side.NONE))
+    flags = _refuse_or_flag(aerated, coarse, body, spaces, densities, grid)
+    report(0.6)
+    sides = _with_airless_parts(found, aerated, coarse, spaces, grid)
+    report(0.8)
+    airless_share = 1 - float((aerated > 0).sum()) / max(1.0, float((sides > 0).sum()))
+    if airless_share > LARGE_AIRLESS_SHARE:
+        flags.append(QualityFlag.LUNGS_UNCERTAIN)
+    full = _draw(hu, sides, aerated, spaces.air, densities.border_hu, grid)
+    report(1.0)
+    return LungMasks(full, tuple(flags))
+
+
+def _flood_lungs(
+    coarse: NDArray[np.float32], spaces: Airspaces, densities: Densities, grid: WorkGrid
+) -> NDArray[np.uint8]:
+    """Share the air out among right lung, left lung, bowel gas and airways by flooding from their seeds."""
+    airway = find_airways(
+        coarse,
+        spaces.air,
+        spaces.sides > 0,
+        spaces.midline,
+        densities.gas_hu,
+        densities.border_hu,
+        grid.spacing_mm,
+    )
+    seeds = spaces.sides.copy()
+    seeds[spaces.gas] = _GAS
+    seeds[airway] = _AIRWAY
+    levels = [densities.lung_hu + step for step in FLOOD_STEPS_HU]
+    levels = [level for level in levels if level < densities.border_hu] + [densities.border_hu]
+    return flood(seeds, [spaces.air & (coarse < level) for level in levels])
+
+
+def _refuse_or_flag(
+    aerated: NDArray[np.uint8],
+    coarse: NDArray[np.float32],
+    body: Mask,
+    spaces: Airspaces,
+    densities: Densities,
+    grid: WorkGrid,
+) -> list[QualityFlag]:
+    flags = []
+    if refuse_truncated_ends(aerated, grid.spacing_mm):
+        flags.append(QualityFlag.LUNG_EDGE_CUT)
+    refuse_truncated_field(coarse, body, aerated > 0, densities, grid.spacing_mm)
+    if spaces.forced:
+        flags.append(QualityFlag.SIDES_TOUCH)
+    if not all((aerated == side).any() for side in (Side.RIGHT, Side.LEFT)):
+        flags.append(QualityFlag.ONE_LUNG)
+    return flags
+
+
+def _with_airless_parts(
+    found: NDArray[np.uint8],
+    aerated: NDArray[np.uint8],
+    coarse: NDArray[np.float32],
+    spaces: Airspaces,
+    grid: WorkGrid,
+) -> NDArray[np.uint8]:
+    """Close over vessels and consolidation, each lung for itself, and take the wide airways out."""
+    spacing = grid.spacing_mm
+    closed = aerated.copy()
+    for side in (Side.RIGHT, Side.LEFT):
+        filled = fill_holes(close(aerated == side, CLOSING_MM, spacing))
+        closed[filled & (closed == Side.NONE)] = side
+    airless = airless_lung(closed, coarse, spaces.midline, spacing)
+    sides = flood(closed, [airless])
+    wide = open_(found == _AIRWAY, WIDE_AIRWAY_RADIUS_MM, spacing)
+    sides[dilate(wide, AIRWAY_WALL_MM, spacing)] = Side.NONE
+    sides[found == _GAS] = Side.NONE
+    return sides
+
+
+def _draw(
+    hu: NDArray[np.int16],
+    sides: NDArray[np.uint8],
+    aerated: NDArray[np.uint8],
+    air: Mask,
+    border_hu: float,
+    grid: WorkGrid,
+) -> NDArray[np.uint8]:
+    """Draw the border at full resolution: by density along aerated lung, smoothly along airless lung."""
+    out = np.zeros(grid.full_shape, np.uint8)
+    lung = sides > 0
+    cube = np.ones((3, 3, 3), bool)
+    core = ndimage.binary_erosion(lung, cube, border_value=1)
+    reach = ndimage.binary_dilation(lung, cube) & ~(air & ~lung)
+    airless = ndimage.binary_dilation(lung & (aerated == 0), cube) & reach
+    owner = flood(sides, [reach, ndimage.binary_dilation(reach, cube)])
+    zone = np.where(core, np.uint8(2), reach.astype(np.uint8)) | (airless.astype(np.uint8) << 2)
+    box = bounding_box(lung, 2 * max(grid.spacing_mm), grid.spacing_mm)
+    for start in range(box[0].start, box[0].stop, SLAB):
+        slab = (slice(start, min(start + SLAB, box[0].stop)), box[1], box[2])
+        target = grid.full_slices(slab)
+        zones = grid.enlarge(zone, slab, smooth=False)
+        inside = (zones & 3) == 2
+        inside |= ((zones & 3) == 1) & (hu[target] < border_hu)
+        if airless[slab].any():
+            margin = (slice(max(0, slab[0].start - 1), min(len(lung), slab[0].stop + 1)), slab[1], slab[2])
+            level = grid.enlarge(lung, margin, smooth=True)
+            skip = target[0].start - grid.full_slices(margin)[0].start
+            inside |= ((zones & 4) > 0) & (level[skip : skip + inside.shape[0]] >= 0.5)
+        out[target] = np.where(inside, grid.enlarge(owner, slab, smooth=False), np.uint8(Side.NONE))
+    return out
