@@ -14,16 +14,24 @@ from pydicom.uid import generate_uid
 from tests.end_to_end.conftest import Hospital
 
 REFUSED = {
-    "head_ct": "no_lung",
+    "head_ct": "gap",
     "sliceincrement/001": "gap",
-    "sliceincrement/002": "duplicate_position",
-    "sliceorientation/001": "mixed_geometry",
-    "slicecount/001": "too_few_slices",
-    "notavolume/001": "gap",
+    "sliceincrement/002": "gap",
+    "notavolume/001": "duplicate_position",
     "gantrytilting/001": "gantry_tilt",
     "sagittal_mixed_orientation": "mixed_geometry",
     "modality_seg_class_ct": "not_ct",
 }
+MR_SERIES = ("sliceorientation/001", "slicecount/001")
+
+
+@pytest.mark.parametrize("folder", MR_SERIES)
+def test_mr_is_declined_at_negotiation(hospital: Hospital, data_dir: Path, folder: str) -> None:
+    files = sorted(path for path in (data_dir / "refuse" / folder).iterdir() if path.is_file())
+    command = ["storescu", *hospital.address, *map(str, files)]
+    told = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert told.returncode != 0
+    assert "No Acceptable Presentation Contexts" in told.stderr + told.stdout
 
 
 @pytest.mark.parametrize("folder", REFUSED)
