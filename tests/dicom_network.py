@@ -6,7 +6,8 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,9 @@ class Node:
         return self.dcmtk("echoscu").returncode == 0
 
 
+NodeFactory = Callable[..., Node]
+
+
 def make_ct(number: int = 1, **attributes: object) -> Dataset:
     """A CT slice of 16 x 16 with nothing but what storing needs."""
     dataset = Dataset()
@@ -68,6 +72,38 @@ def make_ct(number: int = 1, **attributes: object) -> Dataset:
     for name, value in attributes.items():
         setattr(dataset, name, value)
     return dataset
+
+
+@contextmanager
+def storescp(directory: Path, *options: str, port: int = 0) -> Iterator[tuple[int, Path]]:
+    """dcmtk's storage SCP; yields its port and the folder it writes into."""
+    received = directory / "received"
+    received.mkdir(exist_ok=True)
+    port = port or free_port()
+    command = [installed("storescp"), "-od", str(received), *options, str(port)]
+    running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until(lambda: is_listening(port))
+        yield port, received
+    finally:
+        running.terminate()
+        running.wait()
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_listening(port: int) -> bool:
+    """Whether someone accepts connections on the port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 def until(condition: Callable[[], object], seconds: float = 20) -> None:

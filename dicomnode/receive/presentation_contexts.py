@@ -33,8 +33,7 @@ def supported_contexts(decodable_transfer_syntaxes: Iterable[str]) -> list[Prese
     Parameters
     ----------
     decodable_transfer_syntaxes:
-        UIDs in order of preference. Explicit and Implicit VR Little Endian are always accepted, the first
-        of them preferred where a sender leaves the choice.
+        UIDs. Explicit and Implicit VR Little Endian are always accepted.
     """
     transfer_syntaxes = list(
         dict.fromkeys((EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, *decodable_transfer_syntaxes))
@@ -42,3 +41,23 @@ def supported_contexts(decodable_transfer_syntaxes: Iterable[str]) -> list[Prese
     contexts = [build_context(VERIFICATION, [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN])]
     contexts.extend(build_context(sop_class, transfer_syntaxes) for sop_class in STORAGE_SOP_CLASSES)
     return contexts
+
+
+def follow_proposal(
+    supported: Iterable[PresentationContext], proposed: Iterable[PresentationContext]
+) -> list[PresentationContext]:
+    """``supported`` with transfer syntaxes in the order in which the sender proposes them.
+
+    A sender that leaves the choice proposes the encoding of its files first; taking another one would make
+    it decode and encode them.
+    """
+    wishes: dict[str, list[str]] = {}
+    for context in proposed:
+        wishes.setdefault(str(context.abstract_syntax), []).extend(map(str, context.transfer_syntax))
+    return [build_context(context.abstract_syntax, _in_order(wishes, context)) for context in supported]
+
+
+def _in_order(wishes: dict[str, list[str]], context: PresentationContext) -> list[str]:
+    supported = [str(uid) for uid in context.transfer_syntax]
+    wished = dict.fromkeys(wishes.get(str(context.abstract_syntax), []))
+    return [uid for uid in wished if uid in supported] + [uid for uid in supported if uid not in wished]

@@ -18,7 +18,7 @@ from pynetdicom.association import Association
 
 from dicomnode.receive.access import AccessPolicy
 from dicomnode.receive.completeness import CompletenessSettings, CompletenessWatch
-from dicomnode.receive.presentation_contexts import supported_contexts
+from dicomnode.receive.presentation_contexts import follow_proposal, supported_contexts
 from dicomnode.receive.store import StoreHandler
 from dicomnode.receive.transport import ConnectionServer
 from dicomnode.spool.spool import Spool
@@ -168,6 +168,9 @@ class StorageServer:
         address = association.requestor.address
         rejection = self._access.verdict(request.called_ae_title, request.calling_ae_title, address)
         if rejection is None:
+            association.acceptor.supported_contexts = follow_proposal(
+                self._contexts, request.presentation_context_definition_list
+            )
             return
         LOGGER.warning(
             "association rejected: %s",
