@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import permutations
 from typing import TypeVar
 
 import numpy as np
@@ -26,17 +27,14 @@ class AxisOrder:
     def from_affine(cls, affine: NDArray[np.float64]) -> AxisOrder:
         """Nearest axis order for an affine (x, y, z index to LPS mm); exact for right angles.
 
-        Raises
-        ------
-        ValueError
-            If two array axes would map to the same patient axis (an oblique of more than 45 degrees).
+        Of the six ways to pair array axes with patient axes it is the one whose directions agree best, so
+        there is an answer for any oblique; at 45 degrees it is one of two that are equally near.
         """
         directions = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
         array_directions = directions[:, ::-1]  # columns now in array order z, y, x
         patient_axes = (2, 1, 0)  # superior, posterior, left of LPS
-        axes = tuple(int(np.argmax(np.abs(array_directions[p]))) for p in patient_axes)
-        if sorted(axes) != [0, 1, 2]:
-            raise ValueError("the volume is too oblique to tell its axes from the patient's")
+        agreement = np.abs(array_directions[patient_axes, :])
+        axes = max(permutations(range(3)), key=lambda order: float(agreement[range(3), order].sum()))
         flips = tuple(i for i, p in enumerate(patient_axes) if array_directions[p, axes[i]] < 0)
         return cls((axes[0], axes[1], axes[2]), flips)
 

@@ -13,6 +13,9 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 
+from dicomnode.assemble.errors import AssembleError
+from dicomnode.assemble.headers import read_header
+
 PREAMBLE = 128
 PREFIX = b"DICM"
 TAGS = ["StudyInstanceUID", "SeriesInstanceUID", "Modality"]
@@ -70,7 +73,7 @@ def group_series(paths: Iterable[Path]) -> SeriesListing:
             continue
         try:
             identity = _read_identity(path)
-        except (InvalidDicomError, EOFError, OSError, zlib.error, ValueError, KeyError, TypeError):
+        except (AssembleError, InvalidDicomError, EOFError, OSError, ValueError, KeyError, TypeError):
             damaged.append(path)
             continue
         if identity is None:
@@ -108,7 +111,11 @@ def _is_dicom(path: Path) -> bool:
 
 def _read_identity(path: Path) -> tuple[str, str, str] | None:
     """Study, series and modality; ``None`` for a DICOMDIR."""
-    dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=TAGS)
+    try:
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=TAGS)
+    except zlib.error:  # deflated and cut short
+        header = read_header(path)
+        return header.study_instance_uid, header.series_instance_uid, header.modality or ""
     if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
         return None
     study, series, modality = (str(dataset.get(keyword) or "") for keyword in TAGS)
