@@ -1,0 +1,247 @@
+"""Model cards: what a model is, how its input is prepared and whether its weights are the published ones."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tomllib
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dicomnode.segment.segmentation import ModelIdentity
+
+CARD_FILE = "model.toml"
+MODELS_VARIABLE = "DICOMNODE_MODELS"
+
+T = TypeVar("T")
+
+
+class ModelError(Exception):
+    """A model can't be used; one sentence that says which, why and what to do."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How HU become network input.
+
+    The lungs' bounding box plus ``crop_margin_mm`` is resampled in-plane to ``spacing_mm``, voxels outside
+    the lung are set to ``outside_hu``, and the window (centre, width in HU) is scaled to 0 to 1.
+    """
+
+    window_center_hu: float
+    window_width_hu: float
+    outside_hu: float
+    spacing_mm: float
+    crop_margin_mm: float
+
+    def __post_init__(self) -> None:
+        if self.window_width_hu <= 0 or self.spacing_mm <= 0 or self.crop_margin_mm < 0:
+            raise ValueError("window width and spacing must be positive, the crop margin not negative")
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """``class_name`` in ``module`` of dicomnode.segment.networks, and its keyword arguments."""
+
+    module: str
+    class_name: str
+    parameters: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """File beside the card and its SHA-256 in hexadecimal."""
+
+    file: str
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if Path(self.file).name != self.file:
+            raise ValueError(f"the weights file must lie beside the card, got {self.file!r}")
+
+
+@dataclass(frozen=True)
+class Postprocessing:
+    """From probability to labels.
+
+    ``probability_threshold`` and above is lesion; smoothed HU at or above ``consolidation_hu`` make it
+    consolidation; connected lesions below ``minimum_lesion_ml`` are dropped.
+    """
+
+    probability_threshold: float
+    consolidation_hu: float
+    minimum_lesion_ml: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.probability_threshold < 1:
+            raise ValueError(f"probability_threshold must lie in (0, 1), got {self.probability_threshold}")
+        if self.minimum_lesion_ml < 0:
+            raise ValueError("minimum_lesion_ml must not be negative")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Scores on one data set and label over its cases, as ``dicomnode evaluate`` prints them.
+
+    Dice, sensitivity and positive predictive value lie between 0 and 1; volume errors are percent of the
+    reference's volume, ``bias`` with its sign, ``mae`` without.
+    """
+
+    data: str
+    label: str
+    cases: int
+    dice_mean: float
+    dice_sd: float
+    sensitivity_mean: float
+    ppv_mean: float
+    volume_bias_percent: float
+    volume_mae_percent: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """One model: identity, input, network, weights, output, licence, data, figures and limits."""
+
+    directory: Path
+    name: str
+    version: str
+    description: str
+    labels: tuple[str, ...]
+    licence: str
+    intended_use: str
+    limits: tuple[str, ...]
+    training_data: tuple[str, ...]
+    training_protocol: tuple[str, ...]
+    preprocessing: Preprocessing
+    network: NetworkSpec
+    weights: Weights
+    postprocessing: Postprocessing
+    figures: tuple[Figures, ...]
+
+    @property
+    def weights_path(self) -> Path:
+        """Where the weights lie."""
+        return self.directory / self.weights.file
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """What results say of their origin."""
+        return ModelIdentity(self.name, self.version, self.weights.sha256)
+
+
+def models_directory() -> Path:
+    """The models: in ``DICOMNODE_MODELS``, else inside the installed package, else in the repository."""
+    chosen = os.environ.get(MODELS_VARIABLE)
+    if chosen:
+        return Path(chosen)
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "models"
+    return installed if installed.is_dir() else package.parent / "models"
+
+
+def installed_models(models: Path | None = None) -> list[ModelCard]:
+    """Cards of all models in a folder (default :func:`models_directory`), by name, checksums verified.
+
+    Raises
+    ------
+    ModelError
+        If a card or its weights are wrong.
+    """
+    root = models_directory() if models is None else models
+    return [load_card(card.parent) for card in sorted(root.glob(f"*/{CARD_FILE}"))]
+
+
+def load_card(directory: Path) -> ModelCard:
+    """Card of the model in ``directory``; its weights exist and have the card's SHA-256.
+
+    Raises
+    ------
+    ModelError
+        If the card can't be read, has unknown or missing keys, or the weights are missing or others.
+    """
+    card = read_card(directory)
+    if not card.weights_path.is_file():
+        raise ModelError(
+            f"model {card.name}: the weights {card.weights_path} are missing; reinstall the model"
+        )
+    found = sha256_of(card.weights_path)
+    if found != card.weights.sha256:
+        raise ModelError(
+            f"model {card.name}: the weights {card.weights_path} have SHA-256 {found}, "
+            f"the card says {card.weights.sha256}; reinstall the model"
+        )
+    return card
+
+
+def read_card(directory: Path) -> ModelCard:
+    """Card of the model in ``directory`` without looking at its weights, which training has yet to make.
+
+    Raises
+    ------
+    ModelError
+        If the card can't be read or has unknown or missing keys.
+    """
+    path = directory / CARD_FILE
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"no model card at {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"the model card {path} is no valid TOML: {error}") from error
+    sections: dict[str, type[Any]] = {
+        "preprocessing": Preprocessing,
+        "network": NetworkSpec,
+        "weights": Weights,
+        "postprocessing": Postprocessing,
+    }
+    values: dict[str, Any] = {"directory": directory}
+    for key, value in document.items():
+        if key in sections:
+            values[key] = _build(sections[key], value, f"{path} [{key}]")
+        elif key == "figures":
+            tables = value if isinstance(value, list) else [value]
+            values[key] = tuple(_build(Figures, table, f"{path} [[figures]]") for table in tables)
+        else:
+            values[key] = tuple(value) if isinstance(value, list) else value
+    values.setdefault("figures", ())
+    return _build(ModelCard, values, str(path))
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _build(cls: type[T], values: object, where: str) -> T:
+    """``cls`` from a table, every key known, none missing, each value of its field's type."""
+    if not isinstance(values, dict):
+        raise ModelError(f"{where} must be a table")
+    known = {entry.name: entry for entry in fields(cls)}  # type: ignore[arg-type]
+    if unknown := sorted(values.keys() - known.keys()):
+        raise ModelError(f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(known)}")
+    required = {n for n, e in known.items() if e.default is MISSING and e.default_factory is MISSING}
+    if missing := sorted(required - values.keys()):
+        raise ModelError(f"{where}: {', '.join(missing)} missing")
+    for name, value in values.items():
+        if not _has_type(value, str(known[name].type)):
+            raise ModelError(f"{where}: {name} must be {known[name].type}, got {value!r}")
+    try:
+        return cls(**values)
+    except ValueError as error:
+        raise ModelError(f"{where}: {error}") from error
+
+
+def _has_type(value: object, annotation: str) -> bool:
+    if annotation in ("float", "int"):
+        number = isinstance(value, int) or (annotation == "float" and isinstance(value, float))
+        return number and not isinstance(value, bool)
+    if annotation == "str":
+        return isinstance(value, str)
+    if annotation == "tuple[str, ...]":
+        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+    if annotation == "dict[str, int]":
+        return isinstance(value, dict) and all(type(item) is int for item in value.values())
+    return True

@@ -1,0 +1,129 @@
+"""``dicomnode train`` and ``dicomnode evaluate``: arguments and what they run.
+
+Each command is two functions, ``add_*_arguments(parser)`` and ``run_*(arguments) -> exit status``: the
+command line wires it in one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from dicomnode.segment.card import Figures, load_card, models_directory
+from dicomnode.segment.lesions import LesionModel, choose_device
+from dicomnode.train.datasets import load_cases
+from dicomnode.train.evaluation import Score, score_cases, summarise
+from dicomnode.train.protocol import TRAINING_FILE, read_protocol
+from dicomnode.train.training import train_model
+
+
+def add_train_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``dicomnode train``."""
+    parser.add_argument("model", help="name of the model: a folder with model.toml and training.toml")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder of labelled cases (see docs/models.md)"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for checkpoint, log, weights and card"
+    )
+    parser.add_argument(
+        "--epochs", type=int, help="stop after so many epochs (default: the model's protocol)"
+    )
+    parser.add_argument("--minutes", type=float, help="stop after so many minutes of training in all")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument("--models", type=Path, help="folder of models (default: the installed ones)")
+
+
+def run_train(arguments: argparse.Namespace) -> int:
+    """Train, with a progress bar; 0 when the weights are written."""
+    with _bar("training") as (bar, task):
+
+        def show(epoch: int, done: float, loss: float) -> None:
+            bar.update(task, completed=done, description=f"epoch {epoch + 1}, loss {loss:.3f}")
+
+        card = train_model(
+            arguments.model,
+            arguments.data,
+            arguments.out,
+            epochs=arguments.epochs,
+            minutes=arguments.minutes,
+            resume=arguments.resume,
+            models=arguments.models,
+            progress=show,
+        )
+    Console().print(f"{card.weights_path} written, SHA-256 {card.weights.sha256}", soft_wrap=True)
+    return 0
+
+
+def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``dicomnode evaluate``."""
+    parser.add_argument("model", help="name of an installed model")
+    parser.add_argument("--data", type=Path, required=True, help="folder laid out like a known labelled set")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs"
+    )
+    parser.add_argument("--models", type=Path, help="folder of models (default: the installed ones)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+
+
+def run_evaluate(arguments: argparse.Namespace) -> int:
+    """Score every case and print a row a case and label, means apart by the use of a case."""
+    root = models_directory() if arguments.models is None else arguments.models
+    directory = root / arguments.model
+    model = LesionModel(load_card(directory), choose_device(arguments.device))
+    split = read_protocol(directory)[1] if (directory / TRAINING_FILE).is_file() else None
+    cases = load_cases(arguments.data)
+    with _bar("scoring") as (bar, task):
+        scores = score_cases(model, cases, split, lambda done: bar.update(task, completed=done))
+    figures = summarise(scores, arguments.data.name)
+    if arguments.json:
+        document = {
+            "model": asdict(model.card.identity),
+            "cases": [asdict(score) for score in scores],
+            "summary": [asdict(entry) for entry in figures],
+        }
+        print(json.dumps(document, indent=2))
+    else:
+        _print_tables(scores, figures)
+    return 0
+
+
+def _print_tables(scores: list[Score], figures: list[Figures]) -> None:
+    console = Console()
+    cases = Table("case", "use", "label", "Dice", "sensitivity", "PPV", "volume error %")
+    for s in scores:
+        cells = [_text(s.dice), _text(s.sensitivity), _text(s.ppv), _text(s.volume_error_percent, 1)]
+        cases.add_row(s.case, s.use, s.label, *cells)
+    console.print(cases)
+    means = Table("data", "label", "cases", "Dice", "sensitivity", "PPV", "volume bias %", "volume MAE %")
+    for f in figures:
+        means.add_row(
+            f.data,
+            f.label,
+            str(f.cases),
+            f"{f.dice_mean:.3f} ± {f.dice_sd:.3f}",
+            _text(f.sensitivity_mean),
+            _text(f.ppv_mean),
+            _text(f.volume_bias_percent, 1),
+            _text(f.volume_mae_percent, 1),
+        )
+    console.print(means)
+
+
+def _text(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+@contextmanager
+def _bar(description: str) -> Iterator[tuple[Progress, TaskID]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        yield bar, bar.add_task(description, total=1.0)

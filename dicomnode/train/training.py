@@ -1,0 +1,110 @@
+"""From a model's folder and labelled data to a folder with weights and card: ``train_model``."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from dicomnode.segment.card import CARD_FILE, ModelCard, models_directory, read_card, sha256_of
+from dicomnode.segment.networks.factory import build_network
+from dicomnode.train.cases import DataError, LabelledCase
+from dicomnode.train.datasets import load_cases
+from dicomnode.train.protocol import TRAINING_FILE, Protocol, read_protocol
+from dicomnode.train.slices import Slice, prepare_slices
+from dicomnode.train.trainer import CHECKPOINT_FILE, TrainingState, new_state, restore_state, train_network
+
+
+def train_model(
+    name: str,
+    data: Path,
+    out: Path,
+    *,
+    epochs: int | None = None,
+    minutes: float | None = None,
+    resume: bool = False,
+    models: Path | None = None,
+    progress: Callable[[int, float, float], None] | None = None,
+) -> ModelCard:
+    """Train the model ``name`` on the labelled cases in ``data`` by its protocol and write it to ``out``.
+
+    ``out`` gets the checkpoint, the log (CSV), the weights that did best on the validation cases, and a card
+    with their SHA-256: a model folder that can be loaded as it is.
+
+    Parameters
+    ----------
+    epochs, minutes:
+        Other ends than the protocol's; the learning rate falls to zero by then.
+    resume:
+        Go on from the checkpoint in ``out``, if there is one.
+    progress:
+        Gets the epoch, the part of all training done (0 to 1) and the epoch's mean loss so far.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model or its card is wrong.
+    DataError
+        If the data can't be read, lack a case of the split, or ``out`` already holds another training.
+    """
+    source = (models_directory() if models is None else models) / name
+    card = read_card(source)
+    protocol, split = read_protocol(source)
+    if epochs is not None:
+        protocol = Protocol(**{**vars(protocol), "epochs": epochs})
+    checkpoint = out / CHECKPOINT_FILE
+    if checkpoint.exists() and not resume:
+        raise DataError(
+            f"{out} already holds a training; add --resume to go on with it or choose another folder"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+
+    cases = {case.name: case for case in load_cases(data)}
+    training = _slices(cases, split.train, card)
+    positives = [item for item in training if item.has_lesion]
+    healthy = [item for item in training if not item.has_lesion]
+    validation = _slices(cases, split.validation, card)
+
+    torch.manual_seed(protocol.seed)
+    state = new_state(build_network(card.network), protocol)
+    if checkpoint.exists():
+        restore_state(state, checkpoint)
+    train_network(
+        state,
+        positives,
+        healthy,
+        validation,
+        card.preprocessing,
+        protocol,
+        out,
+        minutes=minutes,
+        progress=progress,
+    )
+    return export_model(state, card, out)
+
+
+def export_model(state: TrainingState, card: ModelCard, out: Path) -> ModelCard:
+    """The best weights as safetensors in ``out``, with protocol and card, older figures left out."""
+    tensors = {name: tensor.contiguous() for name, tensor in state.best.items()}
+    save_file(tensors, out / card.weights.file)
+    (out / card.weights.file).chmod(0o644)
+    text = (card.directory / CARD_FILE).read_text(encoding="utf-8")
+    text = re.sub(r"\[\[figures\]\].*?(?=^\[(?!\[figures)|\Z)", "", text, flags=re.DOTALL | re.MULTILINE)
+    digest = sha256_of(out / card.weights.file)
+    text, replaced = re.subn(r'^sha256 = ".*"$', f'sha256 = "{digest}"', text, flags=re.MULTILINE)
+    if replaced != 1:
+        raise DataError(f'the card of {card.name} needs exactly one line sha256 = "..."')
+    (out / CARD_FILE).write_text(text.rstrip() + "\n", encoding="utf-8")
+    if not (out / TRAINING_FILE).exists():
+        shutil.copy(card.directory / TRAINING_FILE, out / TRAINING_FILE)
+    return read_card(out)
+
+
+def _slices(cases: dict[str, LabelledCase], names: tuple[str, ...], card: ModelCard) -> list[Slice]:
+    if missing := sorted(set(names) - cases.keys()):
+        raise DataError(f"the data lack {', '.join(missing)}, which the split of {card.name} names")
+    return [item for name in names for item in prepare_slices(cases[name], card.preprocessing)]
