@@ -33,10 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the demonstration; 1 when the answer did not come or the series was refused."""
-    from dicomnode.demo.run import Demonstration, DemonstrationError  # noqa: PLC0415  (imports torch)
-
     if arguments.ct and not arguments.ct.is_dir():
         raise CommandError(f"there is no folder {arguments.ct}")
+    from dicomnode.demo.run import Demonstration, DemonstrationError  # noqa: PLC0415  (imports torch)
+
     try:
         return Demonstration(arguments.ct, arguments.out / "demo", arguments.device, arguments.pacs).run()
     except DemonstrationError as error:

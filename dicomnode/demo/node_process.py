@@ -34,6 +34,8 @@ class NodeProcess:
         ``auto``, ``cpu`` or ``cuda``.
     quiet_seconds:
         When a series counts as complete.
+    port:
+        Where to listen; 0 for a free one.
     """
 
     def __init__(
@@ -43,11 +45,12 @@ class NodeProcess:
         pacs_port: int,
         device: str = "auto",
         quiet_seconds: float = 2.0,
+        port: int = 0,
     ) -> None:
         self.spool_directory = directory / "spool"
         self.config_path = directory / "dicomnode.toml"
         self.log_path = directory / "dicomnode.log"
-        self.port = free_port()
+        self.port = port or free_port()
         self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True, exist_ok=True)
         self.config_path.write_text(

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from pynetdicom import AE
@@ -34,12 +35,17 @@ class OrthancPacs:
         Folder for configuration, index and files.
     ae_title:
         Its AE title.
+    further:
+        Further keys of its configuration.
     """
 
     name = "Orthanc"
 
-    def __init__(self, directory: Path, ae_title: str = "PACS") -> None:
+    def __init__(
+        self, directory: Path, ae_title: str = "PACS", further: Mapping[str, object] | None = None
+    ) -> None:
         self._directory = directory
+        self._further = dict(further or {})
         self.ae_title = ae_title
         self.port = 0
         self.http_port = 0
@@ -88,6 +94,7 @@ class OrthancPacs:
             "DicomAlwaysAllowFind": True,
             "DicomAlwaysAllowGet": True,
             "UnknownSopClassAccepted": True,
+            **self._further,
         }
 
     def _wait_until_it_answers(self) -> None:
