@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from dicomnode.assemble.orientation import AxisOrder
 from dicomnode.assemble.volume import Volume
@@ -142,59 +142,58 @@ def crop_to(
 
 def draw_plane(plane: Plane, crop: Crop, size: tuple[int, int]) -> Image.Image:
     """The plane in the lung window with translucent, thinly outlined masks; ``size`` is (width, height)."""
-    large = (size[0] * OVERSAMPLING, size[1] * OVERSAMPLING)
-    scale = crop.pixels_per_mm * OVERSAMPLING
     low = WINDOW_CENTER_HU - WINDOW_WIDTH_HU / 2
     gray = np.clip((plane.hu.astype(np.float32) - low) * (255.0 / WINDOW_WIDTH_HU), 0, 255).astype(np.uint8)
-    base = _resampled(Image.fromarray(gray), plane.spacing_mm, crop, large, scale)
+    base = _resampled(gray, plane, crop, size, Image.Resampling.BICUBIC)
     picture = Image.merge("RGB", (base, base, base))
-    lung = _smooth_mask(plane.labels > 0, plane.spacing_mm, crop, large, scale)
-    _tint(picture, _outline(lung), LUNG_RGB, LUNG_OUTLINE_OPACITY)
+    _, outline = _coverage(plane.labels > 0, plane, crop, size)
+    _tint(picture, outline, LUNG_RGB, LUNG_OUTLINE_OPACITY)
     for label, rgb in LABEL_RGB.items():
         mask = plane.labels == label
         if mask.any():
-            smooth = _smooth_mask(mask, plane.spacing_mm, crop, large, scale)
-            _tint(picture, smooth, rgb, FILL_OPACITY[label])
-            _tint(picture, _outline(smooth), rgb, OUTLINE_OPACITY)
-    return picture.resize(size, Image.Resampling.BOX)
+            filling, outline = _coverage(mask, plane, crop, size)
+            _tint(picture, filling, rgb, FILL_OPACITY[label])
+            _tint(picture, outline, rgb, OUTLINE_OPACITY)
+    return picture
 
 
 def _resampled(
-    image: Image.Image,
-    spacing_mm: tuple[float, float],
+    pixels: NDArray[np.uint8],
+    plane: Plane,
     crop: Crop,
     size: tuple[int, int],
-    scale: float,
+    method: Image.Resampling,
+    oversampling: int = 1,
 ) -> Image.Image:
-    """``image`` around the crop's centre; black beyond its edges."""
-    columns_a_pixel = 1.0 / (spacing_mm[1] * scale)
-    rows_a_pixel = 1.0 / (spacing_mm[0] * scale)
-    left = crop.column - size[0] / 2 * columns_a_pixel
-    top = crop.row - size[1] / 2 * rows_a_pixel
-    return image.transform(
-        size,
+    """``pixels`` around the crop's centre; black beyond their edges."""
+    columns_a_pixel = 1.0 / (plane.spacing_mm[1] * crop.pixels_per_mm * oversampling)
+    rows_a_pixel = 1.0 / (plane.spacing_mm[0] * crop.pixels_per_mm * oversampling)
+    width, height = size[0] * oversampling, size[1] * oversampling
+    left = crop.column - width / 2 * columns_a_pixel
+    top = crop.row - height / 2 * rows_a_pixel
+    return Image.fromarray(np.ascontiguousarray(pixels)).transform(
+        (width, height),
         Image.Transform.AFFINE,
         (columns_a_pixel, 0.0, left, 0.0, rows_a_pixel, top),
-        Image.Resampling.BICUBIC,
+        method,
         fillcolor=0,
     )
 
 
-def _smooth_mask(
-    mask: NDArray[np.bool_],
-    spacing_mm: tuple[float, float],
-    crop: Crop,
-    size: tuple[int, int],
-    scale: float,
-) -> Image.Image:
-    image = Image.fromarray(mask.astype(np.uint8) * 255)
-    smooth = _resampled(image, spacing_mm, crop, size, scale)
-    return smooth.point([0] * 128 + [255] * 128)
-
-
-def _outline(mask: Image.Image) -> Image.Image:
-    inner = mask.filter(ImageFilter.MinFilter(2 * OVERSAMPLING - 1))
-    return Image.fromarray(np.asarray(mask) - np.asarray(inner))
+def _coverage(
+    mask: NDArray[np.bool_], plane: Plane, crop: Crop, size: tuple[int, int]
+) -> tuple[Image.Image, Image.Image]:
+    """How much of each drawn pixel the mask and its outline cover: drawn larger, then averaged."""
+    values = mask.astype(np.uint8) * 255
+    smooth = _resampled(values, plane, crop, size, Image.Resampling.BILINEAR, OVERSAMPLING)
+    inside = np.asarray(smooth) > 127
+    core = inside.copy()
+    for axis in (0, 1):
+        for step in (-1, 1):
+            core &= np.roll(inside, step, axis)
+    images = (Image.fromarray(part.astype(np.uint8) * 255) for part in (inside, inside & ~core))
+    filling, outline = (image.reduce(OVERSAMPLING) for image in images)
+    return filling, outline.point([min(255, 2 * value) for value in range(256)])
 
 
 def _tint(picture: Image.Image, mask: Image.Image, rgb: tuple[int, int, int], opacity: float) -> None:
