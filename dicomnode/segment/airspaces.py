@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from dicomnode.segment.body import Densities, mean_density_of_air
-from dicomnode.segment.morphology import Mask, Spacing, dilate, distance_mm
+from dicomnode.segment.morphology import Mask, Spacing, bounding_box, dilate, distance_mm
 from dicomnode.segment.segmentation import Side
 
 # Thinner bridges than twice this join neither lung to lung nor lung to airway or stomach.
@@ -66,7 +66,9 @@ def find_airspaces(
     air = body & (hu < densities.border_hu)
     density = mean_density_of_air(hu, air)
     midline = _midline(hu, body, air)
-    depth = distance_mm(~air, spacing_mm)
+    box = bounding_box(air, max(spacing_mm), spacing_mm)
+    depth = np.zeros(air.shape, np.float32)
+    depth[box] = distance_mm(~air[box], spacing_mm)
     free_gas = air & (density < densities.gas_border_hu)
     sides, forced = _lung_seeds(depth, free_gas, density, midline, spacing_mm)
     gas = _gas_outside_lungs(free_gas, sides > 0, air, spacing_mm)
@@ -163,7 +165,9 @@ def _add_islands(
         columns = member.any(axis=0)
         right = (above == Side.RIGHT).any(axis=0) & columns
         left = (above == Side.LEFT).any(axis=0) & columns
-        if max(right.sum(), left.sum()) >= 0.5 * columns.sum():
+        below = main[max(0, z.start - reach) : z.stop, y, x]
+        enclosed = ((below > 0).any(axis=0) & columns).sum() >= 0.3 * columns.sum()
+        if enclosed and max(right.sum(), left.sum()) >= 0.5 * columns.sum():
             out[z, y, x][member] = Side.RIGHT if right.sum() >= left.sum() else Side.LEFT
 
 

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dicomnode.segment.morphology import IN_PLANE, Mask, Spacing, largest_component, open_
+from dicomnode.segment.morphology import IN_PLANE, Mask, Spacing, grow, largest_component, open_
 
 TISSUE_HU = -400.0
 # The table's shell and a blanket's folds are thinner than this; the thoracic wall is thicker.
-TABLE_MM = 5.0
+TABLE_MM = 3.0
+WALL_MM = 12.0
 NOMINAL_GAS_HU = -1000.0
 NOMINAL_LUNG_HU = -850.0
 NOMINAL_TISSUE_HU = 20.0
@@ -50,11 +51,13 @@ def find_body(hu: NDArray[np.float32], spacing_mm: Spacing) -> Mask:
     spacing_mm:
         Its spacing.
     """
-    tissue = largest_component(open_(hu > TISSUE_HU, TABLE_MM, spacing_mm))
+    dense = hu > TISSUE_HU
+    tissue = largest_component(open_(dense, TABLE_MM, spacing_mm))
     if not tissue.any():
         return tissue
-    # The opening rounds the skin off; voxels of tissue next to the trunk are its own.
-    tissue |= (hu > TISSUE_HU) & ndimage.binary_dilation(tissue, iterations=1)
+    # The opening takes thin stretches of the thoracic wall; what hangs on the trunk closely is its own.
+    for _ in range(max(1, round(WALL_MM / min(spacing_mm)))):
+        tissue = grow(tissue) & dense
     return ~outside_in_plane(~tissue)
 
 

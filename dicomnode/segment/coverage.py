@@ -9,7 +9,7 @@ from scipy import ndimage
 from dicomnode.assemble.refusal import RefusalReason, SeriesRefusedError
 from dicomnode.segment.body import Densities
 from dicomnode.segment.grid import LOWEST_HU
-from dicomnode.segment.morphology import IN_PLANE, Mask, Spacing
+from dicomnode.segment.morphology import IN_PLANE, Mask, Spacing, grow, shrink
 from dicomnode.segment.segmentation import Side
 
 # Both lungs fill 35 to 60 % of the trunk at their widest, one lung at least half of that; sinuses, pharynx and a
@@ -36,7 +36,9 @@ def refuse_without_lungs(seeds: Mask, body: Mask, spacing_mm: Spacing) -> None:
     volume_ml = float(seeds.sum()) * float(np.prod(spacing_mm)) / 1000.0
     lung_area = seeds.sum(axis=(1, 2)).astype(float)
     body_area = body.sum(axis=(1, 2)).astype(float)
-    share = float(np.divide(lung_area, body_area, out=np.zeros_like(lung_area), where=body_area > 0).max(initial=0))
+    share = float(
+        np.divide(lung_area, body_area, out=np.zeros_like(lung_area), where=body_area > 0).max(initial=0)
+    )
     if volume_ml < SMALLEST_LUNGS_ML or share < SMALLEST_SHARE_OF_BODY:
         raise SeriesRefusedError(
             RefusalReason.NO_LUNG,
@@ -87,7 +89,7 @@ def refuse_truncated_field(
         With :attr:`RefusalReason.TRUNCATED_LUNG`.
     """
     lung_like = ~body & (hu > densities.gas_border_hu) & (hu < densities.border_hu)
-    lung_like = ndimage.binary_opening(lung_like, structure=ndimage.generate_binary_structure(3, 1))
+    lung_like &= grow(shrink(lung_like))
     edge = _field_edge(hu)
     labels, count = ndimage.label(lung_like)
     if count == 0:
@@ -98,7 +100,7 @@ def refuse_truncated_field(
     voxel_ml = float(np.prod(spacing_mm)) / 1000.0
     if lungs.any():
         beside = np.zeros(count + 1, bool)
-        beside[np.unique(labels[ndimage.binary_dilation(lungs)])] = True
+        beside[np.unique(labels[grow(lungs)])] = True
         cut_ml = float(np.isin(labels, np.flatnonzero(at_edge & beside)).sum()) * voxel_ml
         limit_ml = LARGEST_LATERAL_SHARE * float(lungs.sum()) * voxel_ml
     else:

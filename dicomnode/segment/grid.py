@@ -7,10 +7,13 @@ volume's own resolution afterwards. Arrays are (superior, posterior, left), leng
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
+
+Box = tuple[slice, slice, slice]
+T = TypeVar("T", bound=np.generic)
 
 WORK_SPACING_MM = 2.1
 # Above any soft tissue, so that block means of metal and cortical bone stay finite in int16 sums.
@@ -62,7 +65,7 @@ class WorkGrid:
             out[k] = rows.reshape(ny, nx, fx).sum(axis=2) / (len(slab) * fy * fx)
         return out
 
-    def full_slices(self, coarse: tuple[slice, slice, slice]) -> tuple[slice, slice, slice]:
+    def full_slices(self, coarse: Box) -> Box:
         """The part of the volume that a box of coarse voxels covers."""
         z, y, x = (
             slice(c.start * f, min(c.stop * f, n))
@@ -70,22 +73,27 @@ class WorkGrid:
         )
         return z, y, x
 
-    def enlarge(
-        self, coarse: NDArray[np.generic], box: tuple[slice, slice, slice], smooth: bool
-    ) -> NDArray[np.generic]:
-        """``coarse[box]`` at full resolution, trilinear where ``smooth``, else each block its value."""
-        full = self.full_slices(box)
+    def enlarge(self, coarse: NDArray[T], box: Box) -> NDArray[T]:
+        """``coarse[box]`` at full resolution, each block filled with its value."""
         part = np.ascontiguousarray(coarse[box])
-        if not smooth:
-            for axis, (f, c, s) in enumerate(zip(self.factors, box, full, strict=True)):
-                index = np.arange(s.start, s.stop) // f - c.start
-                part = np.take(part, index, axis=axis)
-            return part
-        image = sitk.GetImageFromArray(part.astype(np.float32))
-        resampler = sitk.ResampleImageFilter()
-        resampler.SetInterpolator(sitk.sitkLinear)
-        resampler.SetUseNearestNeighborExtrapolator(True)
-        resampler.SetSize([s.stop - s.start for s in full][::-1])
-        resampler.SetOutputSpacing([1.0 / f for f in self.factors][::-1])
-        resampler.SetOutputOrigin([0.5 / f - 0.5 for f in self.factors][::-1])
-        return np.asarray(sitk.GetArrayFromImage(resampler.Execute(image)))
+        for axis, (f, c, s) in enumerate(zip(self.factors, box, self.full_slices(box), strict=True)):
+            part = np.take(part, np.arange(s.start, s.stop) // f - c.start, axis=axis)
+        return part
+
+    def enlarge_smooth(self, coarse: NDArray[np.bool_], box: Box) -> NDArray[np.bool_]:
+        """``coarse[box]`` at full resolution where its trilinear interpolation is at least one half.
+
+        Blocks outside the array count as their nearest. Weights are whole numbers, so the result is exact.
+        """
+        margin = tuple(slice(max(0, c.start - 1), min(n, c.stop + 1)) for c, n in zip(box, self.shape, strict=True))
+        level = coarse[margin].astype(np.int32)
+        for axis, (f, m, s) in enumerate(zip(self.factors, margin, self.full_slices(box), strict=True)):
+            twice = 2 * np.arange(s.start, s.stop) + 1 - f
+            low, weight = twice // (2 * f), twice % (2 * f)
+            last = level.shape[axis] - 1
+            shape = [-1 if a == axis else 1 for a in range(3)]
+            upper = weight.astype(np.int32).reshape(shape)
+            first = np.take(level, np.clip(low - m.start, 0, last), axis=axis)
+            second = np.take(level, np.clip(low + 1 - m.start, 0, last), axis=axis)
+            level = first * (2 * f - upper) + second * upper
+        return np.asarray(2 * level >= 8 * int(np.prod(self.factors)))

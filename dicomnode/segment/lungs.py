@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from dicomnode.segment.airspaces import Airspaces, find_airspaces
 from dicomnode.segment.airways import find_airways
@@ -19,7 +18,17 @@ from dicomnode.segment.body import Densities, find_body, measure_densities
 from dicomnode.segment.consolidation import airless_lung
 from dicomnode.segment.coverage import refuse_truncated_ends, refuse_truncated_field, refuse_without_lungs
 from dicomnode.segment.grid import WorkGrid
-from dicomnode.segment.morphology import Mask, bounding_box, close, dilate, fill_holes, flood, open_
+from dicomnode.segment.morphology import (
+    Mask,
+    bounding_box,
+    close,
+    dilate,
+    fill_holes,
+    flood,
+    grow,
+    open_,
+    shrink,
+)
 from dicomnode.segment.segmentation import QualityFlag, Side
 
 _GAS, _AIRWAY = 3, 4
@@ -60,9 +69,13 @@ class LungMasks:
 
     def __post_init__(self) -> None:
         if self.sides.ndim != 3 or self.sides.dtype != np.uint8:
-            raise ValueError(f"LungMasks.sides must be a 3D uint8 array, got {self.sides.ndim}D {self.sides.dtype}")
+            raise ValueError(
+                f"LungMasks.sides must be a 3D uint8 array, got {self.sides.ndim}D {self.sides.dtype}"
+            )
         if self.sides.size and int(self.sides.max()) > max(Side):
-            raise ValueError(f"LungMasks.sides has the value {int(self.sides.max())}, known are 0 to {max(Side)}")
+            raise ValueError(
+                f"LungMasks.sides has the value {int(self.sides.max())}, known are 0 to {max(Side)}"
+            )
 
 
 def find_lungs(
@@ -189,23 +202,17 @@ def _draw(
     """Draw the border at full resolution: by density along aerated lung, smoothly along airless lung."""
     out = np.zeros(grid.full_shape, np.uint8)
     lung = sides > 0
-    cube = np.ones((3, 3, 3), bool)
-    core = ndimage.binary_erosion(lung, cube, border_value=1)
-    reach = ndimage.binary_dilation(lung, cube) & ~(air & ~lung)
-    airless = ndimage.binary_dilation(lung & (aerated == 0), cube) & reach
-    owner = flood(sides, [reach, ndimage.binary_dilation(reach, cube)])
-    zone = np.where(core, np.uint8(2), reach.astype(np.uint8)) | (airless.astype(np.uint8) << 2)
+    core = shrink(lung, cube=True)
+    reach = grow(lung, cube=True) & ~(air & ~lung)
+    airless = grow(lung & (aerated == 0), cube=True) & reach & ~core
+    owner = flood(sides, [reach, grow(reach, cube=True)])
     box = bounding_box(lung, 2 * max(grid.spacing_mm), grid.spacing_mm)
     for start in range(box[0].start, box[0].stop, SLAB):
         slab = (slice(start, min(start + SLAB, box[0].stop)), box[1], box[2])
         target = grid.full_slices(slab)
-        zones = grid.enlarge(zone, slab, smooth=False)
-        inside = (zones & 3) == 2
-        inside |= ((zones & 3) == 1) & (hu[target] < border_hu)
+        inside = grid.enlarge(reach, slab) & (hu[target] < border_hu)
+        inside |= grid.enlarge(core, slab)
         if airless[slab].any():
-            margin = (slice(max(0, slab[0].start - 1), min(len(lung), slab[0].stop + 1)), slab[1], slab[2])
-            level = grid.enlarge(lung, margin, smooth=True)
-            skip = target[0].start - grid.full_slices(margin)[0].start
-            inside |= ((zones & 4) > 0) & (level[skip : skip + inside.shape[0]] >= 0.5)
-        out[target] = np.where(inside, grid.enlarge(owner, slab, smooth=False), np.uint8(Side.NONE))
+            inside |= grid.enlarge(airless, slab) & grid.enlarge_smooth(lung, slab)
+        out[target] = grid.enlarge(owner, slab) * inside
     return out

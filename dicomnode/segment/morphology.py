@@ -26,7 +26,9 @@ def bounding_box(mask: Mask, margin_mm: float, spacing_mm: Spacing) -> Box:
         others = tuple(a for a in range(3) if a != axis)
         index = np.flatnonzero(mask.any(axis=others))
         margin = int(np.ceil(margin_mm / step))
-        bounds.append(slice(max(0, int(index[0]) - margin), min(mask.shape[axis], int(index[-1]) + 1 + margin)))
+        bounds.append(
+            slice(max(0, int(index[0]) - margin), min(mask.shape[axis], int(index[-1]) + 1 + margin))
+        )
     return bounds[0], bounds[1], bounds[2]
 
 
@@ -42,19 +44,40 @@ def distance_mm(mask: Mask, spacing_mm: Spacing) -> NDArray[np.float32]:
     return np.where(mask, np.float32(0), np.maximum(outside, 0))
 
 
+def grow(mask: Mask, cube: bool = False) -> Mask:
+    """One voxel in every direction: the six faces, or all 26 neighbours for ``cube``."""
+    out = mask.copy()
+    for axis in range(3):
+        _spread(out, out.copy() if cube else mask, axis)
+    return out
+
+
+def shrink(mask: Mask, cube: bool = False) -> Mask:
+    """Inverse of :func:`grow`; the array's edge does not erode."""
+    return ~grow(~mask, cube)
+
+
 def dilate(mask: Mask, radius_mm: float, spacing_mm: Spacing) -> Mask:
-    """Every voxel within ``radius_mm`` of the mask."""
-    box = bounding_box(mask, radius_mm, spacing_mm)
+    """Every voxel within about ``radius_mm``: single steps by faces and edges in turn, an octagon for a ball."""
+    box = bounding_box(mask, radius_mm + max(spacing_mm), spacing_mm)
+    part = mask[box].copy()
+    if part.any():
+        finest = min(spacing_mm)
+        for step in range(1, round(radius_mm / finest) + 1):
+            before = part.copy()
+            for axis, length in enumerate(spacing_mm):
+                if int(step * finest / length + 0.5) > int((step - 1) * finest / length + 0.5):
+                    _spread(part, part.copy() if step % 2 == 0 else before, axis)
     out = np.zeros_like(mask)
-    out[box] = distance_mm(mask[box], spacing_mm) <= radius_mm
+    out[box] = part
     return out
 
 
 def erode(mask: Mask, radius_mm: float, spacing_mm: Spacing) -> Mask:
-    """Voxels farther than ``radius_mm`` from everything outside the mask; the array's edge does not erode."""
-    box = bounding_box(mask, radius_mm, spacing_mm)
+    """Dual of :func:`dilate`; the array's edge does not erode."""
+    box = bounding_box(mask, max(spacing_mm), spacing_mm)
     out = np.zeros_like(mask)
-    out[box] = distance_mm(~mask[box], spacing_mm) > radius_mm
+    out[box] = ~dilate(~mask[box], radius_mm, spacing_mm)
     return out
 
 
@@ -72,6 +95,14 @@ def close(mask: Mask, radius_mm: float, spacing_mm: Spacing) -> Mask:
 def open_(mask: Mask, radius_mm: float, spacing_mm: Spacing) -> Mask:
     """Opening with a ball."""
     return dilate(erode(mask, radius_mm, spacing_mm), radius_mm, spacing_mm) & mask
+
+
+def _spread(target: Mask, source: Mask, axis: int) -> None:
+    """Set in ``target`` both neighbours along ``axis`` of what is set in ``source``."""
+    ahead = tuple(slice(1, None) if a == axis else slice(None) for a in range(3))
+    behind = tuple(slice(None, -1) if a == axis else slice(None) for a in range(3))
+    target[ahead] |= source[behind]
+    target[behind] |= source[ahead]
 
 
 def largest_component(mask: Mask) -> Mask:
