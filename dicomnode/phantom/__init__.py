@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dicomnode.phantom.build import Phantom, build_phantom
-    from dicomnode.phantom.series import SeriesOptions, write_series
+    from dicomnode.phantom.options import PatientPosition, PixelFormat, SeriesOptions, SliceOrder
+    from dicomnode.phantom.series import write_series
     from dicomnode.phantom.spec import Kernel, LesionKind, LesionSpec, PhantomError, PhantomSpec, Place
 
 _HOME = {
@@ -18,7 +19,10 @@ _HOME = {
     "PhantomError": "spec",
     "PhantomSpec": "spec",
     "Place": "spec",
-    "SeriesOptions": "series",
+    "PixelFormat": "options",
+    "PatientPosition": "options",
+    "SliceOrder": "options",
+    "SeriesOptions": "options",
     "build_phantom": "build",
     "write_series": "series",
 }
@@ -26,11 +30,14 @@ __all__ = [
     "Kernel",
     "LesionKind",
     "LesionSpec",
+    "PatientPosition",
     "Phantom",
     "PhantomError",
     "PhantomSpec",
+    "PixelFormat",
     "Place",
     "SeriesOptions",
+    "SliceOrder",
     "build_phantom",
     "write_series",
 ]

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from dicomnode.phantom.fields import Coordinates, Field, coverage, ellipsoid, smooth_intersection, smooth_union
+from dicomnode.phantom.fields import (
+    Coordinates,
+    Field,
+    coverage,
+    ellipsoid,
+    smooth_intersection,
+    smooth_union,
+)
 from dicomnode.phantom.texture import Texture
 from dicomnode.phantom.wall import AIR_HU, MUSCLE_HU, blend
 

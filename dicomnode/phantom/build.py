@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +24,9 @@ from dicomnode.phantom.tubes import CoverageGrid
 from dicomnode.segment.segmentation import Label, Side
 
 CORTEX_MM = 1.2
+THREADS = min(4, os.cpu_count() or 1)
 Progress = Callable[[str, float], None]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +88,8 @@ def build_phantom(spec: PhantomSpec, progress: Progress | None = None) -> Phanto
     hu = np.empty(spec.matrix, np.int16)
     noise = Noise(spec.seed, spec.noise_hu, Kernel(spec.kernel), spec.spacing_mm[1:])
     outside = _outside_circle(spec)
-    for index in range(spec.matrix[0]):
+    for index, clean in enumerate(_in_order(renderer.slice, spec.matrix[0])):
         tell("image", index / spec.matrix[0])
-        clean = renderer.slice(index)
         counter.add(labels[index], sides[index], lobes[index], np.rint(clean))
         noisy = np.rint(clean + noise.slice(index, spec.matrix[1:]))
         hu[index] = np.clip(noisy, *HU_RANGE)
@@ -93,6 +97,18 @@ def build_phantom(spec: PhantomSpec, progress: Progress | None = None) -> Phanto
             hu[index][outside] = spec.padding_hu
     tell("image", 1.0)
     return Phantom(spec, hu, spec.affine, labels, sides, lobes, counter.truth(spec.voxel_ml))
+
+
+def _in_order(make: Callable[[int], Made], count: int) -> Iterator[Made]:
+    """``make(0)``, ``make(1)`` and so on, a few made at the same time on as many threads."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        waiting = deque(pool.submit(make, index) for index in range(min(count, 2 * THREADS)))
+        for index in range(count):
+            made = waiting.popleft().result()
+            following = index + 2 * THREADS
+            if following < count:
+                waiting.append(pool.submit(make, following))
+            yield made
 
 
 def _draw_tubes(spec: PhantomSpec, thorax: Thorax, tell: Progress) -> dict[str, NDArray[np.uint8]]:
@@ -120,16 +136,18 @@ def _maps(
     spec: PhantomSpec, thorax: Thorax, renderer: SliceRenderer, tell: Progress
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]:
     labels, sides, lobes = (np.zeros(spec.matrix, np.uint8) for _ in range(3))
-    for index in range(spec.matrix[0]):
-        tell("lungs", index / spec.matrix[0])
+    part = renderer.cage_window.rows, renderer.cage_window.columns
+
+    def fill(index: int) -> None:
         at = renderer.coordinates(index)
-        window = renderer.cage_window
         known = renderer.fields(at)
-        part = window.rows, window.columns
         lobes[index][part] = thorax.lobes(at.crop(*part), known.right, known.left)
         sides[index][part][known.right < 0] = Side.RIGHT
         sides[index][part][known.left < 0] = Side.LEFT
         labels[index][sides[index] > 0] = Label.NORMAL_LUNG
+
+    for index, _ in enumerate(_in_order(fill, spec.matrix[0])):
+        tell("lungs", index / spec.matrix[0])
     return labels, sides, lobes
 
 

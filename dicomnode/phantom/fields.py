@@ -1,7 +1,7 @@
 """Continuous shapes in patient mm: implicit functions, negative inside, about the distance to the surface.
 
-All take coordinates that broadcast: a slice gives x as a row, y as a column and z as a number; scattered points
-give three vectors.
+All take coordinates that broadcast: a slice gives x as a row, y as a column and z as one number;
+scattered points give three vectors.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Coordinates:
     def of_slice(cls, x_mm: NDArray[np.float64], y_mm: NDArray[np.float64], z_mm: float) -> Coordinates:
         """One axial slice; fields on it have shape (len(y), len(x))."""
         return cls(
-            x_mm.astype(np.float32)[None, :], y_mm.astype(np.float32)[:, None], np.float32([[z_mm]])
+            x_mm.astype(np.float32)[None, :], y_mm.astype(np.float32)[:, None], np.array([[z_mm]], np.float32)
         )
 
 
@@ -50,6 +50,10 @@ class Table:
     def __init__(self, heights: Sequence[float], values: Sequence[float]) -> None:
         self._low, self._high = float(heights[0]), float(heights[-1])
         self._curve = PchipInterpolator(heights, values)
+
+    def at(self, height: float) -> float:
+        """Value at one height."""
+        return float(self._curve(min(max(height, self._low), self._high)))
 
     def __call__(self, z: Field) -> Field:
         """Value at each height, shape of ``z``."""
@@ -91,7 +95,9 @@ def superellipse(
     return radius - radius / ratio
 
 
-def ellipsoid(at: Coordinates, centre: Point, half_axes: Point, axes: NDArray[np.float64] | None = None) -> Field:
+def ellipsoid(
+    at: Coordinates, centre: Point, half_axes: Point, axes: NDArray[np.float64] | None = None
+) -> Field:
     """Ellipsoid; rows of ``axes`` are the unit directions of ``half_axes`` (default x, y, z)."""
     x, y, z = (c - np.float32(m) for c, m in zip((at.x, at.y, at.z), centre, strict=True))
     directions = np.eye(3) if axes is None else axes
@@ -116,7 +122,7 @@ class Tube:
             raise ValueError(f"Tube needs a radius for each of 2 or more points, got {len(self.path)}")
 
     def field(self, at: Coordinates, reach_mm: float = 25.0) -> Field | None:
-        """Distance to the wall, or ``None`` where no part comes within ``reach_mm`` of the heights asked for."""
+        """Distance to the wall; ``None`` where no part comes within ``reach_mm`` of the heights asked for."""
         low, high = float(at.z.min()) - reach_mm, float(at.z.max()) + reach_mm
         nearest: Field | None = None
         for i in range(len(self.path) - 1):

@@ -20,9 +20,21 @@ _SPINE_SCALE = Table((-160, -80, 0, 80, 160), (1.25, 1.12, 1.0, 0.9, 0.8))
 GREAT_VESSELS = {
     "aorta": Tube(
         (
-            (-2, -98, 2), (-9, -102, 25), (-12, -101, 45), (-9, -98, 62), (0, -90, 76), (9, -76, 80),
-            (17, -58, 74), (19, -47, 58), (18, -42, 30), (15, -40, 0), (12, -41, -25), (7, -45, -60),
-            (3, -51, -100), (1, -60, -150), (0, -66, -185),
+            (-2, -98, 2),
+            (-9, -102, 25),
+            (-12, -101, 45),
+            (-9, -98, 62),
+            (0, -90, 76),
+            (9, -76, 80),
+            (17, -58, 74),
+            (19, -47, 58),
+            (18, -42, 30),
+            (15, -40, 0),
+            (12, -41, -25),
+            (7, -45, -60),
+            (3, -51, -100),
+            (1, -60, -150),
+            (0, -66, -185),
         ),
         (14, 15, 15.5, 15, 14, 13.5, 13, 12.5, 12, 11.5, 11, 11, 10.5, 10.5, 10),
     ),
@@ -35,27 +47,46 @@ GREAT_VESSELS = {
     "veins_left": Tube(((10, -68, 4), (27, -68, 6), (39, -74, 10)), (10, 8, 6.5)),
     "veins_right_lower": Tube(((-6, -66, -8), (-24, -58, -12), (-34, -54, -14)), (9, 7, 6)),
     "veins_left_lower": Tube(((10, -64, -4), (24, -56, -9), (34, -52, -12)), (9, 7, 6)),
-    "brachiocephalic_artery": Tube(((-4, -92, 84), (-10, -88, 115), (-16, -86, 140), (-18, -84, 170)), (7, 6, 4, 3.5)),
+    "brachiocephalic_artery": Tube(
+        ((-4, -92, 84), (-10, -88, 115), (-16, -86, 140), (-18, -84, 170)), (7, 6, 4, 3.5)
+    ),
     "carotid_left": Tube(((5, -84, 86), (14, -82, 115), (18, -84, 170)), (4.5, 4, 3.5)),
-    "subclavian_left": Tube(((13, -70, 84), (20, -66, 115), (36, -72, 136), (80, -74, 142)), (6, 5, 4.5, 4.5)),
+    "subclavian_left": Tube(
+        ((13, -70, 84), (20, -66, 115), (36, -72, 136), (80, -74, 142)), (6, 5, 4.5, 4.5)
+    ),
     "subclavian_right": Tube(((-16, -86, 132), (-38, -74, 140), (-80, -74, 146)), (4.5, 4.5, 4.5)),
-    "brachiocephalic_vein_left": Tube(((-24, -92, 88), (5, -101, 100), (30, -98, 122), (38, -94, 150)), (7, 6.5, 6, 5)),
+    "brachiocephalic_vein_left": Tube(
+        ((-24, -92, 88), (5, -101, 100), (30, -98, 122), (38, -94, 150)), (7, 6.5, 6, 5)
+    ),
     "brachiocephalic_vein_right": Tube(((-27, -88, 90), (-28, -90, 118), (-36, -92, 150)), (8, 7, 5)),
-    "azygos": Tube(((-6, -38, -150), (-8, -36, 0), (-9, -38, 48), (-20, -60, 62), (-26, -80, 58)), (3, 3.5, 4, 4, 4)),
+    "azygos": Tube(
+        ((-6, -38, -150), (-8, -36, 0), (-9, -38, 48), (-20, -60, 62), (-26, -80, 58)), (3, 3.5, 4, 4, 4)
+    ),
 }
 
 TRACHEA = Tube(
     ((6, -96, 175), (4, -88, 150), (1, -78, 125), (-1, -70, 100), (-4, -64, 76), (-4, -60, 58)),
     (8.5, 8.5, 8.6, 8.8, 9, 9.2),
 )
-MAIN_BRONCHUS_RIGHT = Tube(((-5, -60, 60), (-18, -59, 48), (-30, -61, 38), (-37, -62, 24)), (7.6, 7.2, 6.2, 5.4))
+MAIN_BRONCHUS_RIGHT = Tube(
+    ((-5, -60, 60), (-18, -59, 48), (-30, -61, 38), (-37, -62, 24)), (7.6, 7.2, 6.2, 5.4)
+)
 MAIN_BRONCHUS_LEFT = Tube(((-2, -60, 60), (12, -57, 48), (27, -55, 36), (40, -57, 26)), (7.0, 6.4, 6.0, 5.4))
 AIRWAY_WALL_MM = 1.6
 
 OESOPHAGUS = Tube(
     (
-        (8, -74, 170), (10, -66, 130), (8, -62, 100), (6, -55, 75), (1, -51, 50), (0, -50, 20),
-        (0, -54, -5), (2, -61, -30), (4, -70, -55), (10, -80, -80), (26, -86, -98),
+        (8, -74, 170),
+        (10, -66, 130),
+        (8, -62, 100),
+        (6, -55, 75),
+        (1, -51, 50),
+        (0, -50, 20),
+        (0, -54, -5),
+        (2, -61, -30),
+        (4, -70, -55),
+        (10, -80, -80),
+        (26, -86, -98),
     ),
     (6.5, 6, 6, 6, 6, 6, 6, 6.5, 7, 7.5, 8),
 )
@@ -65,6 +96,11 @@ _MARGIN_MM = {**dict.fromkeys(AIRWAYS, AIRWAY_WALL_MM + 1), "oesophagus": 2.0}
 
 REACH_MM = ((-85.0, 85.0), (-175.0, 60.0))
 """x and y between which all of the mediastinum lies."""
+
+
+def spine_centre_y_at(height: float) -> float:
+    """y of the middle of the vertebral bodies at one height, mm."""
+    return _SPINE_Y.at(height)
 
 
 def spine_centre_y(z: Field) -> Field:
@@ -80,7 +116,7 @@ def spine_scale(z: Field) -> Field:
 def vertebral_body(at: Coordinates) -> Field:
     """The column of vertebral bodies and discs, mm."""
     scale = spine_scale(at.z)
-    return superellipse(at.x + 0 * at.y, at.y - spine_centre_y(at.z) + 0 * at.x, 17.5 * scale, 14.5 * scale, (2.5, 2.5))
+    return superellipse(at.x, at.y - spine_centre_y(at.z), 17.5 * scale, 14.5 * scale, (2.5, 2.5))
 
 
 def _axes(long: tuple[float, float, float]) -> NDArray[np.float64]:
@@ -113,17 +149,20 @@ class Mediastinum:
         """Negative on one side (``sign`` -1 right, 1 left) of the sheet that parts the lungs, mm."""
         middle = np.float32(-1.5) + 2 * np.sin(at.z * np.float32(0.02))
         thickness = 2.2 + 9 * np.clip((-at.y - 138) / 28, 0, 1) + 8 * np.clip((at.y + 32) / 20, 0, 1)
+        thickness = thickness + 11 * np.clip((-42 - at.z) / 25, 0, 1) * np.clip((-30 - at.y) / 30, 0, 1)
         return (thickness - np.float32(sign) * (at.x - middle)).astype(np.float32)
 
     def fat(self, at: Coordinates) -> Field:
         """Pericardial and upper mediastinal fat without the organs in it, mm."""
         pericardial = self.heart(at) - (np.float32(3.5) + 4 * np.clip((-20 - at.z) / 30, 0, 1))
-        rise = np.clip((at.z - 10) / 40, 0, 1)
-        upper = superellipse(at.x + np.float32(1), at.y + np.float32(82), 6 + 15 * rise, 26 + 12 * rise, (2.2, 2.2))
-        return smooth_union(pericardial.astype(np.float32), upper.astype(np.float32) - 0 * rise, 8)
+        rise = np.clip((at.z - 10) / 40, 0, 1).astype(np.float32)
+        upper = superellipse(
+            at.x + np.float32(1), at.y + np.float32(82), 6 + 15 * rise, 26 + 12 * rise, (2.2, 2.2)
+        )
+        return smooth_union(pericardial.astype(np.float32), upper, 8)
 
     def tubes(self, at: Coordinates) -> dict[str, Field]:
-        """Every vessel, airway and the gullet that comes near these heights, by name; mm to the inner wall."""
+        """Every vessel, airway and the gullet near these heights, by name; mm to the inner wall."""
         fields = {name: tube.field(at, 9.0) for name, tube in TUBES.items()}
         return {name: field for name, field in fields.items() if field is not None}
 

@@ -71,7 +71,7 @@ class Window:
 
 @dataclass(frozen=True)
 class PlaneFields:
-    """Fields of one plane: ``cage`` whole, the pleurae in the cage's window, the rest in the mediastinum's; mm."""
+    """Fields of one plane, mm: cage whole, pleurae in the cage's window, tubes in the mediastinum's."""
 
     cage: Field
     right: Field
@@ -90,9 +90,7 @@ class SliceRenderer:
         uint8 volumes (z, y, x) named bone, marrow, cartilage, vessel, wall, lumen, and one per lesion kind.
     """
 
-    def __init__(
-        self, spec: PhantomSpec, thorax: Thorax, coverages: Mapping[str, NDArray[np.uint8]]
-    ) -> None:
+    def __init__(self, spec: PhantomSpec, thorax: Thorax, coverages: Mapping[str, NDArray[np.uint8]]) -> None:
         self._spec, self._thorax, self._coverages = spec, thorax, coverages
         self._x, self._y, self._z = spec.axis_mm(2), spec.axis_mm(1), spec.axis_mm(0)
         self.cage_window = Window.of(CAGE_REACH_MM, self._x, self._y)
@@ -104,7 +102,9 @@ class SliceRenderer:
         at = self.coordinates(0).crop(self.cage_window.rows, self.cage_window.columns)
         self._domes = {side: thorax.dome(at, side) for side in (Side.RIGHT, Side.LEFT)}
         steps = {"fine": 2.0, "lobule": 6.0, "region": 45.0, "ggo": 3.0, "patch": 11.0}
-        self._textures = {name: Texture(spec.seed, 2 + i, step) for i, (name, step) in enumerate(steps.items())}
+        self._textures = {
+            name: Texture(spec.seed, 2 + i, step) for i, (name, step) in enumerate(steps.items())
+        }
 
     def coordinates(self, index: int, offset_mm: float = 0.0) -> Coordinates:
         """Voxel centres of slice ``index``, moved along z."""
@@ -130,7 +130,7 @@ class SliceRenderer:
         return PlaneFields(cage, right, left, tubes)
 
     def slice(self, index: int) -> Field:
-        """Noise-free HU of slice ``index`` after the kernel's point spread; thick slices average several planes."""
+        """Noise-free HU of slice ``index`` after the point spread; thick slices average several planes."""
         thickness = self._spec.spacing_mm[0]
         planes = int(np.ceil(thickness / THICK_SLICE_MM))
         offsets = ((np.arange(planes) + 0.5) / planes - 0.5) * thickness

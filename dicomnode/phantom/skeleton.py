@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from dicomnode.phantom.fields import Coordinates, Field, Point, Table, as_point
-from dicomnode.phantom.mediastinum import spine_centre_y
+from dicomnode.phantom.mediastinum import spine_centre_y_at
 from dicomnode.phantom.thorax import SIDE_SIGN, Thorax
 from dicomnode.phantom.tubes import Capsules
 from dicomnode.segment.segmentation import Side
@@ -88,7 +89,7 @@ def _rib(thorax: Thorax, side: Side, index: int) -> list[Capsule]:
     for angle, z in zip(angles, heights, strict=True):
         radius = _radius_at(thorax, side, float(angle), float(z), centre_y, wall)
         outline.append((sign * radius * np.cos(angle), centre_y + radius * np.sin(angle), z))
-    joint_y = float(spine_centre_y(np.float32(head))) + 14
+    joint_y = spine_centre_y_at(head) + 14
     neck = [
         (sign * 19.0, joint_y - 3, head + 2.0),
         (sign * 34.0, joint_y + 8 if index else joint_y + 4, head + 1.0),
@@ -96,7 +97,7 @@ def _rib(thorax: Thorax, side: Side, index: int) -> list[Capsule]:
     points = [np.array(p, float) for p in [*neck, *outline[1:]]]
     radius = 6.2 if 0 < index < 10 else 5.0
     pieces = []
-    for start, stop in zip(points[:-1], points[1:], strict=True):
+    for start, stop in pairwise(points):
         along = (stop - start) / np.linalg.norm(stop - start)
         middle = (start + stop) / 2
         normal = np.array((middle[0] - sign * 30, middle[1] - centre_y, 0.0))
@@ -108,14 +109,13 @@ def _rib(thorax: Thorax, side: Side, index: int) -> list[Capsule]:
     return pieces
 
 
-def _radius_at(
-    thorax: Thorax, side: Side, angle: float, z: float, centre_y: float, wall_mm: float
-) -> float:
+def _radius_at(thorax: Thorax, side: Side, angle: float, z: float, centre_y: float, wall_mm: float) -> float:
     """Distance from the cage's axis at which a ray leaves both pleurae, plus the wall."""
     radii = np.linspace(5, 220, 430)
     sign = SIDE_SIGN[side]
     points = np.stack(
-        [sign * radii * np.cos(angle), centre_y + radii * np.sin(angle), np.full_like(radii, min(z, 141.0))], axis=1
+        [sign * radii * np.cos(angle), centre_y + radii * np.sin(angle), np.full_like(radii, min(z, 141.0))],
+        axis=1,
     )
     inside = thorax.cavity(Coordinates.of_points(points), side) < 0
     return float(radii[np.flatnonzero(inside)[-1]]) + wall_mm if inside.any() else 30.0
@@ -127,7 +127,7 @@ def _cartilages(side: Side, ends: list[Point]) -> list[Capsule]:
     for index, end in enumerate(ends[:10]):
         goal_z = _STERNUM_Z[index]
         if goal_z is not None:
-            goal = (sign * 17.0, float(_STERNUM_Y(np.float32(goal_z))), float(goal_z))
+            goal = (sign * 17.0, _STERNUM_Y.at(goal_z), float(goal_z))
         else:
             above = ends[index - 1]
             goal = (above[0] * 0.8, above[1] - 6, above[2] + 5)
@@ -142,11 +142,17 @@ def _cartilages(side: Side, ends: list[Point]) -> list[Capsule]:
 
 def _sternum() -> list[Capsule]:
     """Manubrium, body and xiphoid: flat bars whose rounded ends stay short."""
-    bars = (((112.0, 17.0), (98.0, 19.0)), ((98.0, 19.0), (86.0, 12.0)), ((72.0, 12.0), (40.0, 14.0)),
-            ((40.0, 14.0), (2.0, 16.5)), ((2.0, 16.5), (-14.0, 9.0)), ((-24.0, 6.0), (-34.0, 4.0)))
+    bars = (
+        ((112.0, 17.0), (98.0, 19.0)),
+        ((98.0, 19.0), (86.0, 12.0)),
+        ((72.0, 12.0), (40.0, 14.0)),
+        ((40.0, 14.0), (2.0, 16.5)),
+        ((2.0, 16.5), (-14.0, 9.0)),
+        ((-24.0, 6.0), (-34.0, 4.0)),
+    )
     pieces = []
     for (top, top_radius), (bottom, bottom_radius) in bars:
-        start, end = ((0.0, float(_STERNUM_Y(np.float32(z))), z) for z in (top, bottom))
+        start, end = ((0.0, _STERNUM_Y.at(z), z) for z in (top, bottom))
         dy, dz = end[1] - start[1], end[2] - start[2]
         length = float(np.hypot(dy, dz))
         normal = (0.0, dz / length, -dy / length)
@@ -158,7 +164,7 @@ def _arches() -> list[Capsule]:
     """Pedicles, transverse processes, laminae and spines of the vertebrae."""
     pieces = []
     for z in _VERTEBRA_Z:
-        y = float(spine_centre_y(np.float32(z)))
+        y = spine_centre_y_at(z)
         top = z + 4.0
         for sign in (-1.0, 1.0):
             joint = (sign * 13.0, y + 24, top - 2)
@@ -186,7 +192,12 @@ def _shoulder(side: Side) -> list[Capsule]:
         lateral = (s * (119 + 38 * t), 22.0 - 52 * t, z)
         pieces += [
             Capsule(medial, lateral, 1.9, 2.4),
-            Capsule((lateral[0], lateral[1], z), (s * (119 + 38 * (t + 0.02)), 22.0 - 52 * (t + 0.02), z + 3), 4.0, 4.2),
+            Capsule(
+                (lateral[0], lateral[1], z),
+                (s * (119 + 38 * (t + 0.02)), 22.0 - 52 * (t + 0.02), z + 3),
+                4.0,
+                4.2,
+            ),
         ]
     pieces += [
         Capsule((s * 90, 16, 104), (s * 128, 12, 122), 3.0, 5.0),

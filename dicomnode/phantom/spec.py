@@ -189,7 +189,9 @@ class PhantomSpec:
     def axis_mm(self, axis: int) -> NDArray[np.float64]:
         """Patient mm of the voxel centres along array axis 0 (z), 1 (y) or 2 (x)."""
         count, step = self.matrix[axis], self.spacing_mm[axis]
-        return FIELD_CENTRE_MM[2 - axis] + (np.arange(count) - (count - 1) / 2) * step
+        centred = np.arange(count, dtype=np.float64) - (count - 1) / 2
+        centres: NDArray[np.float64] = centred * step + FIELD_CENTRE_MM[2 - axis]
+        return centres
 
     @property
     def affine(self) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Pleura, diaphragm and fissures: where each lung and lobe lies, as continuous shapes.
 
-Proportions follow adult CT statistics: lungs 290 mm high, right dome about 12 mm above the left, inner width of
-the cage 284 mm, volumes of the five lobes in the usual order.
+Proportions follow adult CT statistics: lungs 290 mm high, right dome about 12 mm above the left, inner
+width of the cage about 280 mm, volumes of the five lobes in the usual order.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Thorax:
         dy = at.y - centre_y
         half_y = np.where(dy < 0, centre_y - front, back - centre_y)
         dx = at.x * np.float32(SIDE_SIGN[side]) - centre_x
-        # Wider towards the midline than towards the ribs: both cavities overlap there and the mediastinum parts them.
+        # Wider towards the midline: both cavities overlap there and the mediastinum parts them.
         half_x = np.where(dx < 0, (lateral - centre_x) * np.float32(1.06), lateral - centre_x)
         outline = superellipse(dx, dy, half_x, half_y, (np.where(dx < 0, 2.5, 2.0), 2.15))
         return np.maximum(outline, (at.z - np.float32(_HEIGHTS[-1])) * np.float32(0.8))

@@ -53,7 +53,7 @@ _SMALLEST_BRONCHUS = 14
 
 @dataclass(frozen=True, eq=False)
 class Branches:
-    """Branches from ``start`` to ``end`` (mm, (n, 3)), entered along ``heading``, feeding ``ends`` end points."""
+    """Branches from ``start`` to ``end``, entered along ``heading``, (n, 3), mm; ``ends`` hang on each."""
 
     start: NDArray[np.float64]
     end: NDArray[np.float64]
@@ -71,7 +71,9 @@ class Trees:
     walls: Capsules
 
 
-def sample_lobes(thorax: Thorax, seed: int, count: int = 26000, depth_mm: float = 2.5) -> dict[Lobe, NDArray[np.float64]]:
+def sample_lobes(
+    thorax: Thorax, seed: int, count: int = 26000, depth_mm: float = 2.5
+) -> dict[Lobe, NDArray[np.float64]]:
     """Random points in every lobe, at least ``depth_mm`` below the pleura; the same for any grid."""
     random = np.random.default_rng((seed, 31))
     points = random.uniform((-150, -172, -145), (150, 35, 152), (count, 3))
@@ -119,7 +121,11 @@ def _grow(
     while len(size):
         points, half = _split(points, size, random)
         parts = np.stack([half, size - half], axis=1).ravel()
-        parent, origin, heading = np.repeat(size, 2), np.repeat(origin, 2, axis=0), np.repeat(heading, 2, axis=0)
+        parent, origin, heading = (
+            np.repeat(size, 2),
+            np.repeat(origin, 2, axis=0),
+            np.repeat(heading, 2, axis=0),
+        )
         begin = np.cumsum(parts) - parts
         way = np.add.reduceat(points, begin) / parts[:, None] - origin
         share = np.where(parts == 1, 1.0, random.uniform(0.36, 0.54, len(parts)))[:, None]
@@ -151,14 +157,17 @@ def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return unit
 
 
-def _pieces(
-    branches: Branches, end_radius_mm: float, beside: NDArray[np.float64] | None
-) -> list[Capsules]:
+def _pieces(branches: Branches, end_radius_mm: float, beside: NDArray[np.float64] | None) -> list[Capsules]:
     """The branches as short capsules along curves; arteries run ``beside`` their bronchus."""
     length = np.linalg.norm(branches.end - branches.start, axis=1)
     count = np.clip(length // 6, 1, 6).astype(np.int64) + (length > 4)
     return [
-        _curves(Branches(*(getattr(branches, f.name)[count == n] for f in fields(Branches))), n, end_radius_mm, beside)
+        _curves(
+            Branches(*(getattr(branches, f.name)[count == n] for f in fields(Branches))),
+            n,
+            end_radius_mm,
+            beside,
+        )
         for n in np.unique(count).tolist()
     ]
 
@@ -169,7 +178,7 @@ def _curves(
     """Each branch as ``count`` capsules along a Hermite curve that leaves along its heading."""
     way = (branches.end - branches.start)[:, None]
     bend = 0.55 * np.linalg.norm(way, axis=2, keepdims=True) * branches.heading[:, None]
-    t = np.linspace(0, 1, count + 1)[None, :, None]
+    t = np.linspace(0, 1, count + 1, dtype=np.float64)[None, :, None]
     curve = (2 * t**3 - 3 * t**2 + 1) * branches.start[:, None] + (t**3 - 2 * t**2 + t) * bend
     curve = curve + (3 * t**2 - 2 * t**3) * branches.end[:, None] + (t**3 - t**2) * way
     start_radius = end_radius_mm * np.minimum(branches.parent_ends, branches.ends * 1.6) ** _MURRAY
@@ -178,7 +187,7 @@ def _curves(
     if beside is not None:
         gap_start, gap_end = (_gap(end_radius_mm, n) for n in (branches.parent_ends, branches.ends))
         gap = gap_start[:, None, None] * (1 - t) + gap_end[:, None, None] * t
-        curve = curve + gap * beside
+        curve = curve + (gap * beside).astype(np.float64)
     ends = np.stack([radii[:, :-1], radii[:, 1:]], axis=2)
     return Capsules.round(curve[:, :-1].reshape(-1, 3), curve[:, 1:].reshape(-1, 3), ends.reshape(-1, 2))
 

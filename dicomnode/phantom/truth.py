@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dicomnode.segment.segmentation import Label, Lobe, Side
 
-_REGIONS = {
+_REGIONS: dict[str, dict[str, Side | Lobe]] = {
     "sides": {"right": Side.RIGHT, "left": Side.LEFT},
     "lobes": {
         "right_upper": Lobe.RIGHT_UPPER,
@@ -52,17 +52,15 @@ class TruthCounter:
         count, sum_hu = self._count.reshape(shape), self._sum_hu.reshape(shape)
         total = _region(count.sum((0, 1)), sum_hu.sum((0, 1)), voxel_ml)
         truth = {("lung_" + k if k in ("volume_ml", "mean_hu") else k): v for k, v in total.items()}
-        axes = {"sides": (1, 0), "lobes": (0, 1)}
         for group, members in _REGIONS.items():
-            other, own = axes[group]
+            other = 1 if group == "sides" else 0
             by_member = count.sum(other), sum_hu.sum(other)
             truth[group] = {name: _region(*row, voxel_ml) for name, row in _rows(by_member, members)}
-            assert own != other
         return truth
 
 
 def _rows(
-    sums: tuple[NDArray[np.float64], NDArray[np.float64]], members: dict[str, Any]
+    sums: tuple[NDArray[np.float64], NDArray[np.float64]], members: dict[str, Side | Lobe]
 ) -> Iterator[tuple[str, tuple[NDArray[np.float64], NDArray[np.float64]]]]:
     for name, value in members.items():
         yield name, (sums[0][value], sums[1][value])
@@ -72,8 +70,7 @@ def _region(count: NDArray[np.float64], sum_hu: NDArray[np.float64], voxel_ml: f
     """Measures of one region from its counts and HU sums by label."""
     lesion_labels = [Label.GROUND_GLASS, Label.CONSOLIDATION]
     volume, ggo, consolidation = (
-        float(v) * voxel_ml
-        for v in (count.sum(), count[Label.GROUND_GLASS], count[Label.CONSOLIDATION])
+        float(v) * voxel_ml for v in (count.sum(), count[Label.GROUND_GLASS], count[Label.CONSOLIDATION])
     )
     lesion_count, lesion_sum = count[lesion_labels].sum(), sum_hu[lesion_labels].sum()
     percent = 100 / volume if volume > 0 else 0.0

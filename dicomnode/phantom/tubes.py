@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,8 @@ FULL = 255
 class Capsules:
     """Straight pieces with a radius at each end, mm.
 
-    ``start`` and ``end`` have shape (n, 3), ``radii`` (n, 2). ``flatness`` (n,) above 1 thins a piece along its
-    unit vector in ``normals`` (n, 3).
+    ``start`` and ``end`` have shape (n, 3), ``radii`` (n, 2). ``flatness`` (n,) above 1 thins a piece along
+    its unit vector in ``normals`` (n, 3).
     """
 
     start: NDArray[np.float64]
@@ -134,7 +135,7 @@ class CoverageGrid:
         slab = 16
         edges = np.searchsorted(base[2], np.arange(0, shape[2] + slab, slab))
         carry = np.zeros(self.values.shape[1:], np.float32)
-        for k, (first, last) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for k, (first, last) in enumerate(pairwise(edges.tolist())):
             low = k * slab
             sums = np.zeros((min(slab, shape[2] - low) + 1, *self.values.shape[1:]), np.float32)
             sums[0] = carry
@@ -143,7 +144,9 @@ class CoverageGrid:
             for corner in range(8):
                 cx, cy, cz = corner & 1, corner >> 1 & 1, corner >> 2
                 weight = np.abs(1 - cx - fx) * np.abs(1 - cy - fy) * np.abs(1 - cz - fz)
-                np.add.at(sums, (z - low + cz, y + cy, x + cx), (weight * share[first:last]).astype(np.float32))
+                np.add.at(
+                    sums, (z - low + cz, y + cy, x + cx), (weight * share[first:last]).astype(np.float32)
+                )
             carry = sums[-1].copy()
             view = self.values[low : low + slab]
             added = view + np.minimum(sums[: len(view)], 1) * FULL

@@ -69,6 +69,8 @@ class BodyWall:
         shape = self._shape.on_slice(at)
         erector = self._erector(at)
         muscle = smooth_union(cavity - (thickness + np.float32(2.2) * shape), erector, 3)
+        # Neck and shoulder girdle: muscle everywhere but under the skin.
+        muscle = smooth_union(muscle, skin + np.float32(70 - 48 * shoulder), 8) if shoulder > 0 else muscle
         muscle = np.maximum(muscle, skin + (np.float32(5) + np.float32(1.5) * shape))
         share = coverage(muscle, edge_mm)
         # Fat planes: between the layers, around the erector, and streaks within.
@@ -81,7 +83,7 @@ class BodyWall:
         return share
 
     def _bumps(self, at: Coordinates) -> tuple[Field, ...]:
-        """Pectoral, shoulder blade, back and shoulder muscle around the cage, 0 to 1; the same for all slices."""
+        """Muscle groups around the cage (chest, shoulder blade, back, shoulder), 0 to 1; for all slices."""
         if self._known_bumps is None or self._known_bumps[0].shape != (at.y.size, at.x.size):
             angle = np.degrees(np.arctan2(at.y + 60, np.abs(at.x)))
             self._known_bumps = tuple(
