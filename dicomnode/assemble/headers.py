@@ -11,23 +11,31 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-import pydicom
+from pydicom.charset import convert_encodings
 from pydicom.dataelem import RawDataElement, convert_raw_data_element
-from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_dataset, read_file_meta_info
+from pydicom.filereader import data_element_generator
 from pydicom.tag import Tag
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from dicomnode.assemble.errors import AssembleError
 
 V = TypeVar("V")
+Elements = dict[int, RawDataElement]
 
+BROKEN = (InvalidDicomError, EOFError, zlib.error, struct.error, ValueError, KeyError, TypeError)
+"""What reading a file raises that is no DICOM or cut in its header."""
+
+PREAMBLE_LENGTH = 128
+PREFIX = b"DICM"
+TRANSFER_SYNTAX_UID = 0x00020010
+FIRST_DATASET_TAG = 0x00030000
 PIXEL_DATA = 0x7FE00010
 FIRST_PIXEL_TAG = 0x7FE00008  # Float Pixel Data; nothing behind it is needed
 NO_CONTRAST = {"NONE", "NO", "NO CONTRAST", "WITHOUT", "UNENHANCED"}
 
 KEYWORDS = (
+    "SpecificCharacterSet",
     *("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID"),
     *("Modality", "ImageType", "NumberOfFrames", "SamplesPerPixel", "PhotometricInterpretation"),
     *("Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
@@ -36,7 +44,7 @@ KEYWORDS = (
     *("SliceThickness", "AcquisitionNumber", "ConvolutionKernel", "ContrastBolusAgent", "Manufacturer"),
     *("BodyPartExamined", "LossyImageCompression"),
 )
-TAGS = {keyword: Tag(keyword) for keyword in KEYWORDS}
+TAGS = {keyword: int(Tag(keyword)) for keyword in KEYWORDS}
 PADDING = b" \0"
 
 
@@ -123,12 +131,12 @@ def read_header(path: Path) -> SliceHeader:
         If the file is no DICOM file, or broken before it says which instance of which series it is.
     """
     try:
-        dataset, transfer_syntax_uid, pixel_element = _read_dataset(path)
-    except (InvalidDicomError, EOFError, zlib.error, struct.error, ValueError, KeyError, TypeError) as error:
+        elements, transfer_syntax_uid, pixel_element = _read_elements(path)
+    except BROKEN as error:
         raise AssembleError("a file of the series is no DICOM file or broken in its header") from error
     except OSError as error:
         raise AssembleError(f"a file of the series can't be read: {error.strerror}") from error
-    values = _Values(dataset)
+    values = _Values(elements)
     return SliceHeader(
         path=path,
         transfer_syntax_uid=transfer_syntax_uid,
@@ -171,9 +179,11 @@ def read_header(path: Path) -> SliceHeader:
 
 def open_dataset_stream(path: Path, transfer_syntax_uid: str) -> BinaryIO:
     """The stream that offsets of a :class:`PixelElement` count in: the file, or its data set inflated."""
-    if transfer_syntax_uid == DeflatedExplicitVRLittleEndian:
-        return BytesIO(_inflate(path))
-    return path.open("rb")
+    file = path.open("rb")
+    if transfer_syntax_uid != DeflatedExplicitVRLittleEndian:
+        return file
+    with file:
+        return _dataset_stream(file, _read_file_meta(file))
 
 
 class _Blank(Exception):  # noqa: N818 - a signal, not an error
@@ -187,8 +197,8 @@ class _Values:
     the time of pydicom's general conversion, which steps in for text in other character sets.
     """
 
-    def __init__(self, dataset: Dataset) -> None:
-        self.dataset = dataset
+    def __init__(self, elements: Elements) -> None:
+        self.elements = elements
         self.malformed: set[str] = set()
 
     def texts(self, keyword: str) -> tuple[str, ...]:
@@ -227,7 +237,7 @@ class _Values:
         return self._read(keyword, convert)
 
     def _read(self, keyword: str, convert: Callable[[RawDataElement], V]) -> V | None:
-        element = self.dataset.get_item(TAGS[keyword])
+        element = self.elements.get(TAGS[keyword])
         if element is None or not element.value:
             return None
         try:
@@ -242,11 +252,16 @@ class _Values:
         if element.value.isascii():
             text = element.value.strip(PADDING).decode("ascii")
         else:
-            converted = convert_raw_data_element(element, encoding=self.dataset.original_character_set)
+            converted = convert_raw_data_element(element, encoding=self._encodings())
             text = str(converted.value)
         if not text.strip():
             raise _Blank
         return tuple(part.strip() for part in text.split("\\"))
+
+    def _encodings(self) -> list[str]:
+        element = self.elements.get(TAGS["SpecificCharacterSet"])
+        text = element.value.decode("ascii", "ignore") if element is not None and element.value else ""
+        return list(convert_encodings([part.strip() for part in text.split("\\")]))
 
 
 def _unsigned_short(element: RawDataElement) -> int:
@@ -267,20 +282,45 @@ def _contrast(agent: str | None) -> bool | None:
     return None if agent is None else agent.upper() not in NO_CONTRAST
 
 
-def _read_dataset(path: Path) -> tuple[Dataset, str, PixelElement | None]:
-    try:
-        with path.open("rb") as file:
-            dataset = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=list(TAGS.values()))
-            implicit, little_endian = dataset.original_encoding
-            default = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-            transfer_syntax_uid = str(dataset.file_meta.get("TransferSyntaxUID") or default)
-            if transfer_syntax_uid != DeflatedExplicitVRLittleEndian:
-                return dataset, transfer_syntax_uid, _locate_pixel_data(file, implicit, little_endian)
-    except zlib.error:
-        pass  # deflated and cut short: what can be inflated still names the instance
-    stream = BytesIO(_inflate(path))
-    dataset = read_dataset(stream, False, True, stop_when=_at_pixels, specific_tags=list(TAGS.values()))
-    return dataset, str(DeflatedExplicitVRLittleEndian), _locate_pixel_data(stream, False, True)
+def _read_elements(path: Path) -> tuple[Elements, str, PixelElement | None]:
+    with path.open("rb") as file:
+        transfer_syntax_uid = _read_file_meta(file)
+        stream = _dataset_stream(file, transfer_syntax_uid)
+        little_endian = transfer_syntax_uid != ExplicitVRBigEndian
+        implicit = not _starts_with_explicit_vr(stream)  # some writers name the wrong one of the two
+        found = data_element_generator(
+            stream, implicit, little_endian, stop_when=_at_pixels, specific_tags=list(TAGS.values())
+        )
+        elements = {int(element.tag): element for element in found}
+        return elements, transfer_syntax_uid, _locate_pixel_data(stream, implicit, little_endian)
+
+
+def _read_file_meta(file: BinaryIO) -> str:
+    """The Transfer Syntax UID of the file meta information (PS3.10 7.1); leaves ``file`` at the data set."""
+    if file.read(PREAMBLE_LENGTH + len(PREFIX))[PREAMBLE_LENGTH:] != PREFIX:
+        raise InvalidDicomError("no DICM prefix")
+    elements = {int(e.tag): e for e in data_element_generator(file, False, True, stop_when=_behind_file_meta)}
+    if TRANSFER_SYNTAX_UID not in elements:
+        raise InvalidDicomError("no Transfer Syntax UID")
+    return str(elements[TRANSFER_SYNTAX_UID].value.strip(PADDING).decode("ascii"))
+
+
+def _dataset_stream(file: BinaryIO, transfer_syntax_uid: str) -> BinaryIO:
+    if transfer_syntax_uid != DeflatedExplicitVRLittleEndian:
+        return file
+    # What can be inflated of a file that is cut short still names the instance.
+    return BytesIO(zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read()))
+
+
+def _starts_with_explicit_vr(stream: BinaryIO) -> bool:
+    start = stream.tell()
+    vr = stream.read(6)[4:]
+    stream.seek(start)
+    return vr.isalpha() and vr.isupper()
+
+
+def _behind_file_meta(tag: int, _vr: str | None, _length: int) -> bool:
+    return tag >= FIRST_DATASET_TAG
 
 
 def _at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
@@ -297,10 +337,3 @@ def _locate_pixel_data(stream: BinaryIO, implicit: bool, little_endian: bool) ->
     (length,) = struct.unpack(f"{order}L", element[-4:])
     available = stream.seek(0, 2) - start - size
     return PixelElement(start + size, None if length == 0xFFFFFFFF else length, available)
-
-
-def _inflate(path: Path) -> bytes:
-    """The data set of a deflated file, as much of it as is there."""
-    meta = read_file_meta_info(path)
-    start = 128 + 4 + 12 + int(meta.FileMetaInformationGroupLength)
-    return zlib.decompressobj(-zlib.MAX_WBITS).decompress(path.read_bytes()[start:])

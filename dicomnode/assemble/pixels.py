@@ -98,8 +98,7 @@ def to_hounsfield(stored: NDArray[Any], header: SliceHeader, out: NDArray[np.int
     slope, intercept = header.rescale_slope, header.rescale_intercept
     assert slope is not None and intercept is not None  # the gate saw to it
     if slope == 1.0 and intercept == int(intercept):
-        wide = np.add(stored, int(intercept), dtype=np.int32)
-        np.copyto(out, np.clip(wide, FLOOR_HU, CEILING_HU, out=wide), casting="unsafe")
+        _add_clipped(stored, int(intercept), out)
     else:
         np.copyto(out, np.clip(np.rint(stored * slope + intercept), FLOOR_HU, CEILING_HU), casting="unsafe")
     padding = _padding_range(header, stored.dtype)
@@ -110,14 +109,27 @@ def to_hounsfield(stored: NDArray[Any], header: SliceHeader, out: NDArray[np.int
 def refuse_implausible_hu(hu: NDArray[np.int16]) -> None:
     """Refuse a volume whose numbers can't be Hounsfield units: without air, or without tissue."""
     sample = hu[:, ::4, ::4]
-    low, high = np.percentile(sample, (0.05, 99.95))
-    span = f"99.9 % of the values lie between {low:.0f} and {high:.0f}"
     if np.mean(sample < AIR_HU) < LEAST_SHARE:
-        detail = f"{span}, so there is no air (below {AIR_HU} HU): these are not Hounsfield units"
-        raise SeriesRefusedError(RefusalReason.BAD_RESCALE, detail)
-    if np.mean((sample > TISSUE_HU[0]) & (sample < TISSUE_HU[1])) < LEAST_SHARE:
-        detail = f"{span}, with no soft tissue ({TISSUE_HU[0]} to {TISSUE_HU[1]} HU) in it"
-        raise SeriesRefusedError(RefusalReason.BAD_RESCALE, detail)
+        finding = f"so there is no air (below {AIR_HU} HU): these are not Hounsfield units"
+    elif np.mean((sample > TISSUE_HU[0]) & (sample < TISSUE_HU[1])) < LEAST_SHARE:
+        finding = f"with no soft tissue ({TISSUE_HU[0]} to {TISSUE_HU[1]} HU) in it"
+    else:
+        return
+    low, high = np.percentile(sample, (0.05, 99.95))
+    detail = f"99.9 % of the values lie between {low:.0f} and {high:.0f}, {finding}"
+    raise SeriesRefusedError(RefusalReason.BAD_RESCALE, detail)
+
+
+def _add_clipped(stored: NDArray[Any], offset: int, out: NDArray[np.int16]) -> None:
+    """``out`` = stored + offset, clipped to the scale; in 16 bits where that fits, which is faster."""
+    limits = np.iinfo(stored.dtype)
+    lowest, highest = max(FLOOR_HU - offset, limits.min), min(CEILING_HU - offset, limits.max)
+    if limits.bits == 16 and lowest <= highest:
+        clipped = np.clip(stored, lowest, highest).view(np.int16)
+        np.add(clipped, np.array(offset).astype(np.int16), out=out)  # both wrap; the sum is within 16 bits
+    else:
+        wide = np.add(stored, offset, dtype=np.int32)
+        np.copyto(out, np.clip(wide, FLOOR_HU, CEILING_HU, out=wide), casting="unsafe")
 
 
 def _padding_range(header: SliceHeader, dtype: np.dtype[Any]) -> tuple[int, int] | None:

@@ -199,7 +199,8 @@ def test_a_file_that_is_no_dicom_is_an_error(tmp_path: Path) -> None:
 
 # Why each: slicecount and sliceorientation are MR. sliceincrement/002 is tilted as well, but a slice that is
 # missing may still arrive, so the gap is what a person should hear of first. notavolume repeats one place in
-# four acquisitions. head_ct is a scattered part of a head: refused for what is missing, a whole one for its lungs.
+# four acquisitions. head_ct is a scattered part of a head: refused for what is missing; a whole head would be
+# refused for its lungs.
 REFUSED = {
     "sliceincrement/001": (RefusalReason.GAP, "1 slice missing: nothing between z = 28.1 and 38.1 mm"),
     "sliceincrement/002": (RefusalReason.GAP, "1 slice missing: nothing between z = -51.1 and -49.6 mm"),

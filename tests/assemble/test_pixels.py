@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian
 
 from dicomnode.assemble.assemble import assemble_series
 from dicomnode.assemble.errors import AssembleError
 from dicomnode.assemble.headers import SliceHeader, read_header
-from dicomnode.assemble.pixels import read_stored_values, to_hounsfield
+from dicomnode.assemble.pixels import _add_clipped, read_stored_values, to_hounsfield
 from dicomnode.assemble.refusal import RefusalReason, SeriesRefusedError
 from tests.assemble.ct_series import write_series
 
@@ -179,3 +182,13 @@ def test_a_file_cut_in_its_header_is_an_error_since_its_instance_is_unknown(tmp_
     with pytest.raises(AssembleError, match="broken") as caught:
         assemble_series(paths)
     assert not isinstance(caught.value, SeriesRefusedError)
+
+
+@given(
+    values=arrays(st.sampled_from([np.int8, np.uint8, np.int16, np.uint16]), 20),
+    offset=st.integers(-32768, 32768),
+)
+def test_any_intercept_gives_the_clipped_sum_without_overflow(values: np.ndarray, offset: int) -> None:
+    out = np.empty(values.shape, dtype=np.int16)
+    _add_clipped(values, offset, out)
+    assert np.array_equal(out, np.clip(values.astype(np.int64) + offset, -1024, 32767))
