@@ -11,11 +11,10 @@ from typing import Any, TypeVar
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from rich.console import Console
 
 from dicomnode.assemble.assemble import assemble_series
 from dicomnode.assemble.series import SeriesFiles, find_series
-from dicomnode.commands.common import progress_bars
+from dicomnode.commands.common import console, progress_bars
 from dicomnode.deliver.sender import SendOutcome, send_files
 from dicomnode.demo.node_process import NodeDidNotStartError, NodeProcess
 from dicomnode.demo.orthanc import OrthancPacs, PacsError, find_orthanc
@@ -67,7 +66,7 @@ class Demonstration:
         self._directory = directory.resolve()
         self._device = device
         self._pacs_choice = pacs
-        self._console = Console(highlight=False)
+        self._console = console()
         self._truth: Mapping[str, Any] | None = None
 
     def run(self) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from pydicom.dataset import Dataset
 from rich.table import Table
 
-from dicomnode.demo.read_back import reported_values
+from dicomnode.demo.read_back import ReportedValue, reported_values
 
 UNITS = {"[hnsf'U]": "HU", "1": ""}
 
@@ -36,7 +37,7 @@ def measurement_table(sr: Dataset, again: Mapping[str, Any], truth: Mapping[str,
             table.add_section()
         cells = [
             value.group if value.group != group else "",
-            value.name,
+            _words(value),
             _number(value.value),
             _number(_look_up(again, value.contract_path)),
         ]
@@ -45,6 +46,12 @@ def measurement_table(sr: Dataset, again: Mapping[str, Any], truth: Mapping[str,
         table.add_row(*cells, UNITS.get(value.unit, value.unit))
         group = value.group
     return table
+
+
+def _words(value: ReportedValue) -> str:
+    """The contract's name without its unit; the report's own words are longer."""
+    name = value.contract_path[-1] if value.contract_path else value.name
+    return re.sub(r"_(ml|hu|g|percent)$", "", name).replace("_", " ")
 
 
 def _look_up(values: Mapping[str, Any], path: tuple[str, ...]) -> float | None:
