@@ -24,7 +24,7 @@ LABEL_RGB = {
 }
 FILL_OPACITY = {Label.GROUND_GLASS: 0.3, Label.CONSOLIDATION: 0.46, Label.EFFUSION: 0.4}
 OUTLINE_OPACITY = 0.95
-LUNG_OUTLINE_OPACITY = 0.4
+LUNG_OUTLINE_OPACITY = 0.65
 OVERSAMPLING = 2
 LEAST_LUNG_SHARE = 0.08
 """Slices with less than this share of the largest lung area are the lungs' ends: no key slices."""
@@ -81,7 +81,7 @@ class PatientView:
         candidates = np.flatnonzero(score)
         if not candidates.size:
             return []
-        apart = max(1, int(np.ptp(candidates)) // (count + 1))
+        apart = max(1, int(np.ptp(candidates)) // (count + 3))
         chosen: list[int] = []
         while len(chosen) < count and score.any():
             best = int(np.argmax(score))

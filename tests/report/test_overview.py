@@ -41,7 +41,7 @@ def test_the_same_case_gives_the_same_picture(case: Case, tmp_path: Path) -> Non
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
-@pytest.mark.parametrize("signs", [(1, 1, -1), (-1, -1, 1), (-1, 1, 1), (1, -1, -1)])
+@pytest.mark.parametrize("signs", [(1, 1, -1), (-1, -1, 1)])
 def test_every_orientation_is_shown_the_same_way(signs: tuple[int, int, int], tmp_path: Path) -> None:
     hu, labels, sides = thorax()
     affine = axial_affine()
