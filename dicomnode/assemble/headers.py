@@ -1,37 +1,22 @@
-"""What assembling needs of one DICOM file: a typed header and where the pixel data are, nothing decoded."""
+"""What assembling needs to know of one instance, typed; nothing of the pixels is decoded."""
 
 from __future__ import annotations
 
 import math
 import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 from pydicom.charset import convert_encodings
 from pydicom.dataelem import RawDataElement, convert_raw_data_element
-from pydicom.errors import InvalidDicomError
-from pydicom.filereader import data_element_generator
 from pydicom.tag import Tag
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
+from dicomnode.assemble.elements import BROKEN, PADDING, Elements, PixelElement, read_elements
 from dicomnode.assemble.errors import AssembleError
 
 V = TypeVar("V")
-Elements = dict[int, RawDataElement]
-
-BROKEN = (InvalidDicomError, EOFError, zlib.error, struct.error, ValueError, KeyError, TypeError)
-"""What reading a file raises that is no DICOM or cut in its header."""
-
-PREAMBLE_LENGTH = 128
-PREFIX = b"DICM"
-TRANSFER_SYNTAX_UID = 0x00020010
-FIRST_DATASET_TAG = 0x00030000
-PIXEL_DATA = 0x7FE00010
-FIRST_PIXEL_TAG = 0x7FE00008  # Float Pixel Data; nothing behind it is needed
 NO_CONTRAST = {"NONE", "NO", "NO CONTRAST", "WITHOUT", "UNENHANCED"}
 
 KEYWORDS = (
@@ -45,21 +30,6 @@ KEYWORDS = (
     *("BodyPartExamined", "LossyImageCompression"),
 )
 TAGS = {keyword: int(Tag(keyword)) for keyword in KEYWORDS}
-PADDING = b" \0"
-
-
-@dataclass(frozen=True)
-class PixelElement:
-    """Where the value of Pixel Data (7FE0,0010) lies.
-
-    ``offset`` counts bytes from the start of the file; of the inflated data set when the transfer syntax is
-    deflated. ``length`` is ``None`` for encapsulated data, whose length is undefined (PS3.5 A.4).
-    ``available`` is what the file really holds from ``offset`` on.
-    """
-
-    offset: int
-    length: int | None
-    available: int
 
 
 @dataclass(frozen=True)
@@ -131,7 +101,7 @@ def read_header(path: Path) -> SliceHeader:
         If the file is no DICOM file, or broken before it says which instance of which series it is.
     """
     try:
-        elements, transfer_syntax_uid, pixel_element = _read_elements(path)
+        elements, transfer_syntax_uid, pixel_element = read_elements(path, list(TAGS.values()))
     except BROKEN as error:
         raise AssembleError("a file of the series is no DICOM file or broken in its header") from error
     except OSError as error:
@@ -175,15 +145,6 @@ def read_header(path: Path) -> SliceHeader:
         pixel_element=pixel_element,
         malformed=frozenset(values.malformed),
     )
-
-
-def open_dataset_stream(path: Path, transfer_syntax_uid: str) -> BinaryIO:
-    """The stream that offsets of a :class:`PixelElement` count in: the file, or its data set inflated."""
-    file = path.open("rb")
-    if transfer_syntax_uid != DeflatedExplicitVRLittleEndian:
-        return file
-    with file:
-        return _dataset_stream(file, _read_file_meta(file))
 
 
 class _Blank(Exception):  # noqa: N818 - a signal, not an error
@@ -280,60 +241,3 @@ def _or(value: int | None, default: int) -> int:
 
 def _contrast(agent: str | None) -> bool | None:
     return None if agent is None else agent.upper() not in NO_CONTRAST
-
-
-def _read_elements(path: Path) -> tuple[Elements, str, PixelElement | None]:
-    with path.open("rb") as file:
-        transfer_syntax_uid = _read_file_meta(file)
-        stream = _dataset_stream(file, transfer_syntax_uid)
-        little_endian = transfer_syntax_uid != ExplicitVRBigEndian
-        implicit = not _starts_with_explicit_vr(stream)  # some writers name the wrong one of the two
-        found = data_element_generator(
-            stream, implicit, little_endian, stop_when=_at_pixels, specific_tags=list(TAGS.values())
-        )
-        elements = {int(element.tag): element for element in found}
-        return elements, transfer_syntax_uid, _locate_pixel_data(stream, implicit, little_endian)
-
-
-def _read_file_meta(file: BinaryIO) -> str:
-    """The Transfer Syntax UID of the file meta information (PS3.10 7.1); leaves ``file`` at the data set."""
-    if file.read(PREAMBLE_LENGTH + len(PREFIX))[PREAMBLE_LENGTH:] != PREFIX:
-        raise InvalidDicomError("no DICM prefix")
-    elements = {int(e.tag): e for e in data_element_generator(file, False, True, stop_when=_behind_file_meta)}
-    if TRANSFER_SYNTAX_UID not in elements:
-        raise InvalidDicomError("no Transfer Syntax UID")
-    return str(elements[TRANSFER_SYNTAX_UID].value.strip(PADDING).decode("ascii"))
-
-
-def _dataset_stream(file: BinaryIO, transfer_syntax_uid: str) -> BinaryIO:
-    if transfer_syntax_uid != DeflatedExplicitVRLittleEndian:
-        return file
-    # What can be inflated of a file that is cut short still names the instance.
-    return BytesIO(zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read()))
-
-
-def _starts_with_explicit_vr(stream: BinaryIO) -> bool:
-    start = stream.tell()
-    vr = stream.read(6)[4:]
-    stream.seek(start)
-    return vr.isalpha() and vr.isupper()
-
-
-def _behind_file_meta(tag: int, _vr: str | None, _length: int) -> bool:
-    return tag >= FIRST_DATASET_TAG
-
-
-def _at_pixels(tag: int, _vr: str | None, _length: int) -> bool:
-    return tag >= FIRST_PIXEL_TAG
-
-
-def _locate_pixel_data(stream: BinaryIO, implicit: bool, little_endian: bool) -> PixelElement | None:
-    """The stream stands where the reader stopped: at the pixel data element, or at the end."""
-    start = stream.tell()
-    order, size = ("<" if little_endian else ">"), (8 if implicit else 12)
-    element = stream.read(size)
-    if len(element) < size or struct.unpack(f"{order}HH", element[:4]) != divmod(PIXEL_DATA, 0x10000):
-        return None
-    (length,) = struct.unpack(f"{order}L", element[-4:])
-    available = stream.seek(0, 2) - start - size
-    return PixelElement(start + size, None if length == 0xFFFFFFFF else length, available)

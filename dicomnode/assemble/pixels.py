@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pydicom.uid import ExplicitVRBigEndian
 
 from dicomnode.assemble.decoders import DecodeError, PixelFormat, decode_frame, decode_native
-from dicomnode.assemble.headers import SliceHeader, open_dataset_stream
+from dicomnode.assemble.elements import open_dataset_stream
+from dicomnode.assemble.headers import SliceHeader
 from dicomnode.assemble.refusal import RefusalReason, SeriesRefusedError
 
 FLOOR_HU = -1024
