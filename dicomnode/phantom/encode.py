@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import FileDataset
+from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -32,7 +32,7 @@ TRANSFER_SYNTAXES: tuple[str, ...] = tuple(str(uid) for uid in (*NATIVE, *BY_PYD
 """Transfer syntax UIDs a phantom can be written in; all are lossless."""
 
 
-def set_pixels(dataset: FileDataset, stored: NDArray[np.integer[Any]]) -> None:
+def set_pixels(dataset: Dataset, stored: NDArray[np.integer[Any]]) -> None:
     """Put one frame into ``dataset``, whose image pixel module and transfer syntax are set.
 
     Parameters

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage
 
 from dicomnode.phantom.build import Phantom
@@ -89,7 +89,7 @@ def _uid(*parts: str) -> str:
 
 def _instance(
     phantom: Phantom, options: SeriesOptions, identity: _Identity, index: int, number: int
-) -> FileDataset:
+) -> Dataset:
     sop_instance_uid = _uid("instance", identity.series, str(index))
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
@@ -97,7 +97,8 @@ def _instance(
     meta.TransferSyntaxUID = UID(options.transfer_syntax_uid)
     meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
     meta.ImplementationVersionName = "DICOMNODE"
-    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset = Dataset()
+    dataset.file_meta = meta
     dataset.SpecificCharacterSet = options.specific_character_set
     dataset.SOPClassUID = CTImageStorage
     dataset.SOPInstanceUID = sop_instance_uid
@@ -108,7 +109,7 @@ def _instance(
 
 
 def _describe(
-    dataset: FileDataset, phantom: Phantom, options: SeriesOptions, identity: _Identity, number: int
+    dataset: Dataset, phantom: Phantom, options: SeriesOptions, identity: _Identity, number: int
 ) -> None:
     """Patient, study, series, equipment and acquisition modules."""
     spec = phantom.spec
@@ -143,7 +144,7 @@ def _describe(
     dataset.PositionReferenceIndicator = ""
 
 
-def _place(dataset: FileDataset, phantom: Phantom, options: SeriesOptions, index: int) -> None:
+def _place(dataset: Dataset, phantom: Phantom, options: SeriesOptions, index: int) -> None:
     """Image plane module: where the first stored pixel lies and which way rows and columns run."""
     rows, columns = phantom.hu.shape[1:]
     corner = (
@@ -159,7 +160,7 @@ def _place(dataset: FileDataset, phantom: Phantom, options: SeriesOptions, index
     dataset.PixelSpacing = [f"{step:.10g}" for step in phantom.spec.spacing_mm[1:]]
 
 
-def _store(dataset: FileDataset, phantom: Phantom, options: SeriesOptions, index: int) -> None:
+def _store(dataset: Dataset, phantom: Phantom, options: SeriesOptions, index: int) -> None:
     """Image pixel, modality LUT and VOI LUT modules."""
     storage, spec = options.storage, phantom.spec
     dataset.SamplesPerPixel = 1

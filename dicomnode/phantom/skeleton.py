@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -43,6 +44,7 @@ class Skeleton:
     cartilages: Capsules
 
 
+@lru_cache(maxsize=2)
 def build_skeleton(thorax: Thorax) -> Skeleton:
     """Bones that fit the cage of one patient."""
     bones: list[Capsule] = [*_sternum(), *_arches()]

@@ -7,6 +7,8 @@ its points, which then part into two groups. Radii follow Murray's law with the 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +87,7 @@ def sample_lobes(
     return {lobe: points[lobes == lobe] for lobe in LOBE_SIDE}
 
 
+@lru_cache(maxsize=2)
 def grow_trees(thorax: Thorax, seed: int) -> Trees:
     """Grow the bronchovascular and venous trees of one patient."""
     clouds = sample_lobes(thorax, seed)
@@ -179,7 +182,7 @@ def _curves(
     way = (branches.end - branches.start)[:, None]
     bend = 0.55 * np.linalg.norm(way, axis=2, keepdims=True) * branches.heading[:, None]
     t = np.linspace(0, 1, count + 1, dtype=np.float64)[None, :, None]
-    curve = (2 * t**3 - 3 * t**2 + 1) * branches.start[:, None] + (t**3 - 2 * t**2 + t) * bend
+    curve: NDArray[Any] = (2 * t**3 - 3 * t**2 + 1) * branches.start[:, None] + (t**3 - 2 * t**2 + t) * bend
     curve = curve + (3 * t**2 - 2 * t**3) * branches.end[:, None] + (t**3 - t**2) * way
     start_radius = end_radius_mm * np.minimum(branches.parent_ends, branches.ends * 1.6) ** _MURRAY
     end_radius = end_radius_mm * branches.ends**_MURRAY
@@ -187,7 +190,7 @@ def _curves(
     if beside is not None:
         gap_start, gap_end = (_gap(end_radius_mm, n) for n in (branches.parent_ends, branches.ends))
         gap = gap_start[:, None, None] * (1 - t) + gap_end[:, None, None] * t
-        curve = curve + (gap * beside).astype(np.float64)
+        curve += gap * beside
     ends = np.stack([radii[:, :-1], radii[:, 1:]], axis=2)
     return Capsules.round(curve[:, :-1].reshape(-1, 3), curve[:, 1:].reshape(-1, 3), ends.reshape(-1, 2))
 
