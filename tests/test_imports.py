@@ -55,7 +55,7 @@ def test_a_room_imports_only_types_of_earlier_rooms(room: str) -> None:
     assert modules_of(room), f"the room {room} is empty"
     for path in modules_of(room):
         for name in sorted(imported_by(path)):
-            if not name.startswith("dicomnode.") or name.startswith(f"dicomnode.{room}."):
+            if not name.startswith("dicomnode.") or f"{name}.".startswith(f"dicomnode.{room}."):
                 continue
             other = name.split(".")[1]
             if other == "spool" and room in LEDGER_USERS:

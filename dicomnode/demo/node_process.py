@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from dicomnode.deliver.peer import Peer, echo
-from dicomnode.demo.orthanc import free_port
+from dicomnode.demo.orthanc import free_port, listens
 
 AE_TITLE = "DICOMNODE"
 START_SECONDS = 60.0
@@ -97,7 +97,7 @@ port = {pacs_port}
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.is_alive:
-            if echo(self.peer) is None:
+            if listens(self.port) and echo(self.peer) is None:
                 return
             time.sleep(0.1)
         self.stop()

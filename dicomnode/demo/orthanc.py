@@ -103,7 +103,7 @@ class OrthancPacs:
         ae.add_requested_context(Verification)
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
-            if _listens(self.port):
+            if listens(self.port):
                 association = ae.associate("127.0.0.1", self.port, ae_title=self.ae_title)
                 if association.is_established:
                     association.release()
@@ -121,6 +121,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether somebody accepts connections on this port of loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
