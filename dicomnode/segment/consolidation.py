@@ -27,8 +27,15 @@ DEEPEST_BASAL_DENT_MM = 50.0
 SHALLOWEST_DENT_MM = 5.0
 # Airless lung inside the lung has aerated lung above and below it no farther than this.
 SANDWICH_MM = 60.0
-BONE_HU = 250.0
+# Ribs on the coarse grid are blurred down to this; contrast in the heart lies before the lung, not behind it.
+BONE_HU = 180.0
+HALF_RIB_SPACING_MM = 14.0
+PLEURA_TO_BONE_MM = 1.5
 WALL_STEP_MM = 12.0
+# Lung that lies this closely above tells that the gutter beside the spine belongs to the lung.
+GUTTER_REACH_MM = 60.0
+# Longer gaps are not bridged linearly: their two ends see different walls.
+LONGEST_BRIDGE_MM = 200.0
 
 Map = NDArray[np.float32]
 
@@ -71,7 +78,7 @@ def airless_lung(
     for side in (Side.RIGHT, Side.LEFT):
         aerated = sides[box] == side
         if aerated.any():
-            found |= _dents(aerated, rays, spacing_mm) | _sandwiched(aerated, rays, spacing_mm)
+            found |= _dents(aerated, bone, side, rays, spacing_mm) | _sandwiched(aerated, rays, spacing_mm)
     found &= ~bone
     out[box] = found
     return out & ~lung
@@ -116,25 +123,24 @@ def _outer_and_inner(part: Mask, rays: _Rays) -> tuple[Map, Map]:
     return outer, inner
 
 
-def _dents(lung: Mask, rays: _Rays, spacing_mm: Spacing) -> Mask:
+def _dents(lung: Mask, bone: Mask, side: Side, rays: _Rays, spacing_mm: Spacing) -> Mask:
     """Fill from the last aerated lung on a ray to the wall, where the wall is known around the dent."""
     outer, inner = _outer_and_inner(lung, rays)
     depth = np.nan_to_num(outer, nan=0.0)
-    tall = 2 * (int(TALLEST_DENT_MM / spacing_mm[0]) // 2) + 1
-    wide = 2 * (int(WIDEST_DENT_DEGREES / 360 * ANGLES) // 2) + 1
-    padded = np.pad(depth, ((tall, tall), (0, 0)))
-    by_height = ndimage.grey_closing(padded, size=(tall, 1))[tall:-tall] - depth
-    by_angle = ndimage.grey_closing(depth, size=(1, wide), mode="wrap") - depth
-    above = ndimage.maximum_filter1d(padded, tall, axis=0, origin=-(tall // 2))[tall:-tall] - depth
+    by_height = _closing_by_height(depth, spacing_mm) - depth
+    by_angle = _closing_by_angle(depth) - depth
+    above = _highest_above(depth, TALLEST_DENT_MM, spacing_mm) - depth
     behind = np.arange(ANGLES) >= ANGLES // 2
-    dent = (by_angle > SHALLOWEST_DENT_MM) & (above > SHALLOWEST_DENT_MM)
-    closed_below = by_height > SHALLOWEST_DENT_MM
-    dent |= closed_below & behind
+    closed_below = (by_height > SHALLOWEST_DENT_MM) & behind
+    flanked = (by_angle > SHALLOWEST_DENT_MM) & (above > SHALLOWEST_DENT_MM)
+    beside_spine = _beside_spine(depth, side, spacing_mm)
+    dent = closed_below | flanked | beside_spine
     if not dent.any():
         return np.zeros_like(lung)
     wall = _interpolate(np.where(dent, np.float32(np.nan), outer), spacing_mm)
     entry = _interpolate(np.where(dent & np.isnan(outer), np.float32(np.nan), inner), spacing_mm)
     start = np.where(np.isnan(outer), entry, outer)
+    wall = np.minimum(wall, _inner_rib_surface(bone, start, rays, spacing_mm))
     with np.errstate(invalid="ignore"):
         usable = dent & np.isfinite(wall) & np.isfinite(start)
         usable &= closed_below | (wall - start < DEEPEST_BASAL_DENT_MM)
@@ -145,38 +151,87 @@ def _dents(lung: Mask, rays: _Rays, spacing_mm: Spacing) -> Mask:
     return np.asarray((rays.radius > start[:, rays.angle]) & (rays.radius <= wall[:, rays.angle]))
 
 
+def _inner_rib_surface(bone: Mask, start: Map, rays: _Rays, spacing_mm: Spacing) -> Map:
+    """Distance of the first bone behind ``start`` on each ray or the rays within a rib's spacing above and below."""
+    along = _sample(bone, rays)
+    distances = (np.arange(along.shape[2]) + 0.5) * rays.step_mm
+    along &= distances > np.nan_to_num(start, nan=np.inf)[:, :, None]
+    first = np.where(along.any(axis=2), distances[np.argmax(along, axis=2)], np.inf).astype(np.float32)
+    spread = 2 * max(1, round(HALF_RIB_SPACING_MM / spacing_mm[0])) + 1
+    nearest = ndimage.minimum_filter1d(first, spread, axis=0, mode="nearest")
+    return np.asarray(nearest - PLEURA_TO_BONE_MM, dtype=np.float32)
+
+
+def _closing_by_height(depth: Map, spacing_mm: Spacing) -> Map:
+    tall = 2 * (int(TALLEST_DENT_MM / spacing_mm[0]) // 2) + 1
+    padded = np.pad(depth, ((tall, tall), (0, 0)))
+    return np.asarray(ndimage.grey_closing(padded, size=(tall, 1))[tall:-tall])
+
+
+def _closing_by_angle(depth: Map) -> Map:
+    wide = 2 * (int(WIDEST_DENT_DEGREES / 360 * ANGLES) // 2) + 1
+    return np.asarray(ndimage.grey_closing(depth, size=(1, wide), mode="wrap"))
+
+
+def _highest_above(depth: Map, reach_mm: float, spacing_mm: Spacing) -> Map:
+    """The farthest wall at the same angle from here to ``reach_mm`` above."""
+    tall = 2 * (int(reach_mm / spacing_mm[0]) // 2) + 1
+    padded = np.pad(depth, ((0, tall), (0, 0)))
+    highest = ndimage.maximum_filter1d(padded, tall, axis=0, origin=-(tall // 2), mode="nearest")
+    return np.asarray(highest[: len(depth)])
+
+
+def _beside_spine(depth: Map, side: Side, spacing_mm: Spacing) -> Mask:
+    """Dents of the paravertebral gutter: aerated lung laterally, the spine medially, lung closely above."""
+    half = slice(ANGLES // 2, 3 * ANGLES // 4) if side is Side.RIGHT else slice(3 * ANGLES // 4, ANGLES)
+    walled = depth.copy()
+    walled[:, half] = depth.max(initial=0)
+    closed = _closing_by_angle(walled) - depth
+    closed[:, half] = 0
+    closed[:, : ANGLES // 2] = 0
+    above = _highest_above(depth, GUTTER_REACH_MM, spacing_mm) - depth
+    return (closed > SHALLOWEST_DENT_MM) & (above > SHALLOWEST_DENT_MM)
+
+
 def _interpolate(surface: Map, spacing_mm: Spacing) -> Map:
-    """Fill NaN gaps linearly along height and along angle; the shorter gap counts more."""
+    """Fill NaN gaps from both neighbours along height and along angle; nearer ones count more."""
+    if not np.isfinite(surface).any():
+        return surface
     arc = 2 * np.pi * float(np.nanmedian(surface)) / ANGLES
-    vertical, vertical_gap = _interpolate_lines(surface.T, wrap=False)
-    around, around_gap = _interpolate_lines(surface, wrap=True)
-    a = np.nan_to_num(1.0 / (vertical_gap.T * spacing_mm[0]) ** 2) * np.isfinite(vertical.T)
-    b = np.nan_to_num(1.0 / (around_gap * arc) ** 2) * np.isfinite(around)
+    vertical, vertical_mm = _interpolate_lines(surface.T, spacing_mm[0], wrap=False)
+    around, around_mm = _interpolate_lines(surface, arc, wrap=True)
+    a, b = vertical_mm.T**-2, around_mm**-2
     total = a + b
-    mixed = np.nan_to_num(vertical.T) * a + np.nan_to_num(around) * b
+    mixed = vertical.T * a + around * b
     out = np.divide(mixed, total, out=np.full_like(mixed, np.nan), where=total > 0)
     return np.where(np.isfinite(surface), surface, out).astype(np.float32)
 
 
-def _interpolate_lines(lines: Map, wrap: bool) -> tuple[Map, Map]:
-    """Each line's NaN gaps filled linearly between known neighbours, and the length of the gap in samples."""
-    out = np.full(lines.shape, np.nan, np.float32)
-    gap = np.ones(lines.shape, np.float32)
+def _interpolate_lines(lines: Map, step_mm: float, wrap: bool) -> tuple[Map, Map]:
+    """Each line's gaps filled, and over how many mm: linearly between neighbours, else by the nearest one.
+
+    A line without any value gets 0 over an infinite distance.
+    """
+    out = np.zeros(lines.shape, np.float32)
+    reach = np.full(lines.shape, np.inf, np.float32)
     length = lines.shape[1]
+    index = np.arange(length)
     for i, line in enumerate(lines):
         known = np.flatnonzero(np.isfinite(line))
-        if known.size < 2:
+        if known.size == 0:
             continue
         if wrap:
             known = np.concatenate([known - length, known, known + length])
-        values = line[known % length]
-        index = np.arange(length)
         right = np.searchsorted(known, index)
-        usable = (right > 0) & (right < known.size)
         low, high = known[np.clip(right - 1, 0, None)], known[np.clip(right, None, known.size - 1)]
-        out[i] = np.where(usable, np.interp(index, known, values), np.nan)
-        gap[i] = np.where(usable, np.maximum(high - low, 1), 1)
-    return out, gap
+        before, after = np.abs(index - low), np.abs(high - index)
+        gap = (before + after) * step_mm
+        between = (right > 0) & (right < known.size) & (gap < LONGEST_BRIDGE_MM)
+        nearest = np.where(before <= after, low, high)
+        linear = np.interp(index, known, line[known % length])
+        out[i] = np.where(between, linear, line[nearest % length])
+        reach[i] = np.where(between, gap, 2 * step_mm * np.minimum(before, after))
+    return out, np.maximum(reach, step_mm)
 
 
 def _sandwiched(lung: Mask, rays: _Rays, spacing_mm: Spacing) -> Mask:
