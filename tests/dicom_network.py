@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, AllTransferSyntaxes, ExplicitVRLittleEndian
+from pynetdicom import AE
+from pynetdicom.association import Association
 
 from dicomnode.receive.server import StorageServer
 from dicomnode.spool.records import InstanceRecord
@@ -72,6 +74,15 @@ def make_ct(number: int = 1, **attributes: object) -> Dataset:
     for name, value in attributes.items():
         setattr(dataset, name, value)
     return dataset
+
+
+def associate(node: Node, transfer_syntax: str = ExplicitVRLittleEndian) -> Association:
+    """An association for CT Image Storage."""
+    entity = AE("SCANNER")
+    entity.add_requested_context(CT_IMAGE_STORAGE, transfer_syntax)
+    association = entity.associate("127.0.0.1", node.port, ae_title="DICOMNODE")
+    assert association.is_established
+    return association
 
 
 @contextmanager

@@ -16,11 +16,11 @@ from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 
-from dicomnode.receive.access import AccessPolicy
+from dicomnode.receive.access import AccessPolicy, Rejection
 from dicomnode.receive.completeness import CompletenessSettings, CompletenessWatch
 from dicomnode.receive.presentation_contexts import follow_proposal, supported_contexts
 from dicomnode.receive.store import StoreHandler
-from dicomnode.receive.transport import ConnectionServer
+from dicomnode.receive.transport import ConnectionServer, hang_up, wake_without_request
 from dicomnode.spool.spool import Spool
 
 LOGGER = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ class ServerSettings:
 
     Parameters
     ----------
+    max_associations:
+        At once; there may be twice as many connections and 8, most of them not yet or no longer associations.
     port:
         0 lets the system choose; :attr:`StorageServer.port` tells.
     max_pdu:
@@ -83,6 +85,8 @@ class StorageServer:
         self._store = StoreHandler(spool, self._completeness, lambda event: self._number(event.assoc))
         self._numbers: weakref.WeakKeyDictionary[Association, int] = weakref.WeakKeyDictionary()
         self._next_number = itertools.count(1)
+        self._admitted: set[int] = set()
+        self._maximum_connections = 2 * settings.max_associations + 8
         self._lock = threading.Lock()
         self._server: ConnectionServer | None = None
         self._thread: threading.Thread | None = None
@@ -94,7 +98,7 @@ class StorageServer:
 
     @property
     def open_associations(self) -> int:
-        """How many associations are open."""
+        """How many connections are open, associations or on the way to one."""
         return len(self._running.active_associations)
 
     def start(self) -> None:
@@ -108,7 +112,7 @@ class StorageServer:
         # pynetdicom's own event log would print each request and response; ours says what matters.
         pynetdicom_config.LOG_HANDLER_LEVEL = "none"
         entity = ApplicationEntity(self._settings.ae_title)
-        entity.maximum_associations = self._settings.max_associations
+        entity.maximum_associations = self._maximum_connections  # associations are counted by _admit
         entity.maximum_pdu_size = self._settings.max_pdu
         entity.acse_timeout = self._settings.negotiation_seconds
         entity.dimse_timeout = self._settings.idle_seconds
@@ -117,15 +121,15 @@ class StorageServer:
             (self._settings.host, self._settings.port),
             contexts=self._contexts,
             evt_handlers=[
+                (evt.EVT_FSM_TRANSITION, wake_without_request),
                 (evt.EVT_REQUESTED, self._on_requested),
                 (evt.EVT_ESTABLISHED, self._on_established),
                 (evt.EVT_C_STORE, self._store),
             ],
             server_class=ConnectionServer,
             tls=self._settings.tls,
-            maximum_connections=2 * self._settings.max_associations + 8,
+            maximum_connections=self._maximum_connections,
             handshake_seconds=self._settings.negotiation_seconds,
-            pdu_seconds=self._settings.idle_seconds,
             association_ended=self._on_ended,
         )
         self._completeness.start()
@@ -143,8 +147,7 @@ class StorageServer:
         deadline = time.monotonic() + drain_seconds
         while server.active_associations and time.monotonic() < deadline:
             time.sleep(_WAIT_SECONDS)
-        for association in server.active_associations:
-            association.abort()
+        hang_up(server.active_associations)
         self._completeness.stop()
         if self._thread is not None:
             self._thread.join()
@@ -167,6 +170,7 @@ class StorageServer:
         request = association.requestor.primitive
         address = association.requestor.address
         rejection = self._access.verdict(request.called_ae_title, request.calling_ae_title, address)
+        rejection = rejection or self._admit(association)
         if rejection is None:
             association.acceptor.supported_contexts = follow_proposal(
                 self._contexts, request.presentation_context_definition_list
@@ -180,8 +184,18 @@ class StorageServer:
         association.acse.send_reject(rejection.result, rejection.source, rejection.reason)
         association.kill()
 
+    def _admit(self, association: Association) -> Rejection | None:
+        """Count the association; connections that have not asked for one take nobody's place."""
+        number = self._number(association)
+        with self._lock:
+            if len(self._admitted) >= self._settings.max_associations:
+                return Rejection(2, 3, 2, "local limit exceeded")
+            self._admitted.add(number)
+        return None
+
     def _on_established(self, event: evt.Event) -> None:
         requestor = event.assoc.requestor
+        event.assoc.dul.socket.pdu_seconds = self._settings.idle_seconds
         LOGGER.info(
             "association established",
             extra={
@@ -193,5 +207,7 @@ class StorageServer:
 
     def _on_ended(self, association: Association) -> None:
         number = self._number(association)
+        with self._lock:
+            self._admitted.discard(number)
         self._completeness.association_ended(number)
         LOGGER.info("association ended", extra={"association": number, "released": association.is_released})

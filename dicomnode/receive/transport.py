@@ -6,16 +6,18 @@ accepts connections, and leaves TCP's delayed acknowledgements on. The classes h
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from socketserver import BaseServer, TCPServer
 from typing import Any, cast
 
 from pynetdicom.association import Association
+from pynetdicom.events import Event
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 LOGGER = logging.getLogger(__name__)
@@ -24,8 +26,11 @@ LOGGER = logging.getLogger(__name__)
 MAXIMUM_PDU_BYTES = 1 << 20
 
 _PDU_HEADER_BYTES = 6
+_AWAITING_REQUEST = "Sta2"  # states of PS3.8 9.2.1
+_REQUEST_WILL_NOT_COME = ("Sta1", "Sta13")
 _BACKLOG = 128
 _POLL_SECONDS = 0.1
+_ABORT_SECONDS = 2.0
 
 
 class TimedSocket(AssociationSocket):  # type: ignore[misc]  # pynetdicom has no types
@@ -36,7 +41,7 @@ class TimedSocket(AssociationSocket):  # type: ignore[misc]  # pynetdicom has no
     opened:
         The socket of an association, whose place this one takes.
     pdu_seconds:
-        Time for one PDU, from its first byte to its last.
+        Time for one PDU, from its first byte to its last; may be changed later.
     """
 
     def __init__(self, opened: AssociationSocket, pdu_seconds: float) -> None:
@@ -93,7 +98,6 @@ class ConnectionHandler(RequestHandler):  # type: ignore[misc]  # pynetdicom has
         if self.server.tls is not None:
             connection = self.server.tls.wrap_socket(connection, server_side=True)
             self.request = connection
-        connection.settimeout(self.server.pdu_seconds)
         association = self._create_association()
         association.start()
         try:
@@ -103,7 +107,7 @@ class ConnectionHandler(RequestHandler):  # type: ignore[misc]  # pynetdicom has
 
     def _create_association(self) -> Association:
         association = super()._create_association()
-        association.dul.socket = TimedSocket(association.dul.socket, self.server.pdu_seconds)
+        association.dul.socket = TimedSocket(association.dul.socket, self.server.handshake_seconds)
         return association
 
 
@@ -119,13 +123,11 @@ class ConnectionServer(ThreadedAssociationServer):  # type: ignore[misc]  # pyne
         tls: ssl.SSLContext | None = None,
         maximum_connections: int,
         handshake_seconds: float,
-        pdu_seconds: float,
         association_ended: Callable[[Association], None],
         **kwargs: Any,
     ) -> None:
         self.tls = tls
         self.handshake_seconds = handshake_seconds
-        self.pdu_seconds = pdu_seconds
         self.association_ended = association_ended
         self._free_connections = threading.BoundedSemaphore(maximum_connections)
         super().__init__(*args, request_handler=ConnectionHandler, **kwargs)
@@ -159,6 +161,35 @@ class ConnectionServer(ThreadedAssociationServer):  # type: ignore[misc]  # pyne
         LOGGER.warning(
             "connection failed", extra={"peer": client_address[0]}, exc_info=LOGGER.isEnabledFor(10)
         )
+
+
+def wake_without_request(event: Event) -> None:
+    """Handler of ``EVT_FSM_TRANSITION``: end an association that can't come about any more.
+
+    After a lost connection or bytes that are no A-ASSOCIATE-RQ, pynetdicom's association thread would wait
+    out its ACSE timeout for the request.
+    """
+    if event.current_state == _AWAITING_REQUEST and event.next_state in _REQUEST_WILL_NOT_COME:
+        event.assoc.dul.to_user_queue.put(None)
+
+
+def hang_up(associations: Sequence[Association]) -> None:
+    """Abort associations; those whose peer keeps the node waiting in the middle of a PDU are cut off."""
+    aborting = [
+        threading.Thread(target=association.abort, daemon=True)
+        for association in associations
+        if association.is_established
+    ]
+    for thread in aborting:
+        thread.start()
+    deadline = time.monotonic() + _ABORT_SECONDS
+    for thread in aborting:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    for association in associations:
+        connection = association.dul.socket.socket
+        if association.is_alive() and connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 def _acknowledge_at_once(connection: socket.socket) -> None:

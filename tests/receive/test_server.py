@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
-from pydicom.uid import UID, ExplicitVRLittleEndian
-from pynetdicom import AE
-from pynetdicom.association import Association
+from pydicom.uid import UID
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.dsutils import encode
 
@@ -29,6 +27,7 @@ from tests.dicom_network import (
     DECODABLE,
     Node,
     NodeFactory,
+    associate,
     dataset_bytes,
     installed,
     make_ct,
@@ -58,14 +57,6 @@ def kept(node: Node) -> dict[str, bytes]:
         record.sop_instance_uid: dataset_bytes(node.spool.directory / record.path)
         for record in node.instances()
     }
-
-
-def associate(node: Node, transfer_syntax: str = ExplicitVRLittleEndian) -> Association:
-    entity = AE("SCANNER")
-    entity.add_requested_context(CT_IMAGE_STORAGE, transfer_syntax)
-    association = entity.associate("127.0.0.1", node.port, ae_title="DICOMNODE")
-    assert association.is_established
-    return association
 
 
 def test_verification(node: Node) -> None:
