@@ -70,16 +70,15 @@ def _jpeg_lossless(stored: NDArray[np.integer[Any]], bits_stored: int) -> bytes:
         import gdcm  # noqa: PLC0415  (only this transfer syntax needs it)
     except ImportError as error:
         raise PhantomError("JPEG Lossless needs the package python-gdcm") from error
-    sample = gdcm.PixelFormat(gdcm.PixelFormat.INT16 if stored.dtype.kind == "i" else gdcm.PixelFormat.UINT16)
-    sample.SetBitsStored(bits_stored)
-    sample.SetHighBit(bits_stored - 1)
-    image = gdcm.Image()
+    writer = gdcm.ImageWriter()  # owns the image: it must outlive it
+    image = writer.GetImage()
     image.SetNumberOfDimensions(2)
     image.SetDimensions((stored.shape[1], stored.shape[0], 1))
-    image.SetPixelFormat(sample)
-    image.SetPhotometricInterpretation(
-        gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2)
-    )
+    # GDCM checks the sample format against the photometric interpretation and aborts without one.
+    grey = gdcm.PhotometricInterpretation(gdcm.PhotometricInterpretation.MONOCHROME2)
+    image.SetPhotometricInterpretation(grey)
+    signed = int(stored.dtype.kind == "i")
+    image.SetPixelFormat(gdcm.PixelFormat(1, 16, bits_stored, bits_stored - 1, signed))
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.ExplicitVRLittleEndian))
     element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
     element.SetByteStringValue(stored.astype(stored.dtype.newbyteorder("<")).tobytes())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pydicom.uid import UID, ExplicitVRLittleEndian
+from pydicom.uid import RE_VALID_UID, ExplicitVRLittleEndian
 
 from dicomnode.phantom.encode import TRANSFER_SYNTAXES
 from dicomnode.phantom.spec import PhantomError
@@ -116,7 +117,7 @@ class SeriesOptions:
             raise PhantomError(f"SeriesOptions: can't write transfer syntax {self.transfer_syntax_uid}")
         for name in ("study_instance_uid", "series_instance_uid", "frame_of_reference_uid"):
             value = getattr(self, name)
-            if value and not UID(value).is_valid:
+            if value and not (len(value) <= 64 and re.fullmatch(RE_VALID_UID, value)):
                 raise PhantomError(f"SeriesOptions.{name} is not a valid UID")
 
     @property

@@ -196,5 +196,6 @@ def _curves(
 
 
 def _gap(end_radius_mm: float, ends: NDArray[np.int64]) -> NDArray[np.float64]:
-    gap: NDArray[np.float64] = 2.1 * end_radius_mm * ends**_MURRAY * np.minimum(1.0, (ends - 1) / 8)
+    grown = np.minimum(1.0, (ends - 1) / 8)
+    gap: NDArray[Any] = 2.1 * end_radius_mm * ends**_MURRAY * grown
     return gap

@@ -13,7 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 from numpy.typing import NDArray
-from pydicom.uid import UID, ExplicitVRBigEndian, JPEGLosslessSV1
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, JPEGLosslessSV1
 
 from dicomnode.phantom import Phantom, PhantomError, PhantomSpec, build_phantom, write_series
 from dicomnode.phantom.__main__ import main
@@ -159,7 +159,14 @@ def test_instance_numbers_run_as_asked(thin_phantom: Phantom, tmp_path: Path, or
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"patient_position": "FFP"}, *({"transfer_syntax_uid": s} for s in TRANSFER_SYNTAXES[:4])]
+    "options",
+    [
+        {},
+        {"patient_position": "FFP"},
+        {"pixel_format": "unsigned12"},
+        # dciodvfy itself can't read deflated data sets.
+        *({"transfer_syntax_uid": s} for s in TRANSFER_SYNTAXES if s != DeflatedExplicitVRLittleEndian),
+    ],
 )
 def test_dciodvfy_finds_no_error(thin_phantom: Phantom, tmp_path: Path, options: dict[str, Any]) -> None:
     beside = Path(sys.executable).with_name("dciodvfy")
