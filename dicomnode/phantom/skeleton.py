@@ -7,6 +7,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dicomnode.phantom.fields import Coordinates, Field, Point, Table, as_point
 from dicomnode.phantom.mediastinum import spine_centre_y_at
@@ -87,10 +88,8 @@ def _rib(thorax: Thorax, side: Side, index: int) -> list[Capsule]:
     heights = head + (end - head) * (0.3 * t + 0.7 * t**1.5) - (4 if index > 0 else 0)
     centre_y = -60.0 if index > 1 else -52.0
     wall = 6.5 + (1.5 if index > 3 else 0)
-    outline = []
-    for angle, z in zip(angles, heights, strict=True):
-        radius = _radius_at(thorax, side, float(angle), float(z), centre_y, wall)
-        outline.append((sign * radius * np.cos(angle), centre_y + radius * np.sin(angle), z))
+    radii = _radii(thorax, side, angles, heights, centre_y) + wall
+    outline = np.stack([sign * radii * np.cos(angles), centre_y + radii * np.sin(angles), heights], axis=1)
     joint_y = spine_centre_y_at(head) + 14
     neck = [
         (sign * 19.0, joint_y - 3, head + 2.0),
@@ -111,16 +110,23 @@ def _rib(thorax: Thorax, side: Side, index: int) -> list[Capsule]:
     return pieces
 
 
-def _radius_at(thorax: Thorax, side: Side, angle: float, z: float, centre_y: float, wall_mm: float) -> float:
-    """Distance from the cage's axis at which a ray leaves both pleurae, plus the wall."""
-    radii = np.linspace(5, 220, 430)
-    sign = SIDE_SIGN[side]
-    points = np.stack(
-        [sign * radii * np.cos(angle), centre_y + radii * np.sin(angle), np.full_like(radii, min(z, 141.0))],
-        axis=1,
-    )
-    inside = thorax.cavity(Coordinates.of_points(points), side) < 0
-    return float(radii[np.flatnonzero(inside)[-1]]) + wall_mm if inside.any() else 30.0
+def _radii(
+    thorax: Thorax,
+    side: Side,
+    angles: NDArray[np.float64],
+    heights: NDArray[np.float64],
+    centre_y: float,
+) -> NDArray[np.float64]:
+    """Distance from the cage's axis at which each ray leaves the pleura, mm."""
+    steps = np.arange(12, 190, 0.6)
+    x = SIDE_SIGN[side] * np.outer(np.cos(angles), steps)
+    y = centre_y + np.outer(np.sin(angles), steps)
+    z = np.broadcast_to(np.minimum(heights, 141.0)[:, None], x.shape)
+    points = np.stack([x.ravel(), y.ravel(), z.ravel()], axis=1)
+    inside = (thorax.cavity(Coordinates.of_points(points), side) < 0).reshape(x.shape)
+    last = inside.shape[1] - 1 - inside[:, ::-1].argmax(axis=1)
+    radii: NDArray[np.float64] = np.where(inside.any(axis=1), steps[last], 25.0)
+    return radii
 
 
 def _cartilages(side: Side, ends: list[Point]) -> list[Capsule]:
