@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from socket import IPPROTO_TCP, TCP_NODELAY
 
 from pynetdicom import _config as pynetdicom_config
 from pynetdicom import evt
@@ -144,7 +144,7 @@ def associated(peer: Peer, contexts: Sequence[PresentationContext]) -> Iterator[
             contexts=list(contexts),
             ae_title=peer.ae_title,
             tls_args=None if peer.tls is None else (peer.tls, peer.host),
-            evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once)],
+            evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once), (evt.EVT_PDU_SENT, _acknowledge_at_once)],
         )
     except OSError as error:
         raise PeerError(f"{peer}: {error.strerror or error}") from error
@@ -173,7 +173,14 @@ def echo(peer: Peer) -> str | None:
 
 def _send_at_once(event: evt.Event) -> None:
     """Without Nagle's algorithm, which waits for acknowledgements in the middle of a message."""
-    event.assoc.dul.socket.socket.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+    event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _acknowledge_at_once(event: evt.Event) -> None:
+    """Peers with Nagle's algorithm on would wait 40 ms for the acknowledgement of half an answer."""
+    connection = event.assoc.dul.socket.socket
+    if connection is not None and hasattr(socket, "TCP_QUICKACK"):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 def _why_not(association: Association) -> str:

@@ -161,6 +161,7 @@ def _send_one(
     except (AttributeError, RuntimeError, ValueError, OSError) as error:
         return failed(f"the file could not be sent ({type(error).__name__})")
     if "Status" not in answer:
+        association.abort()  # else pynetdicom would go on waiting for answers on a lost connection
         return failed("no answer to C-STORE, the association was lost")
     status = int(answer.Status)
     if status == 0 or status in _WARNINGS:
