@@ -90,7 +90,11 @@ class InstanceFiles:
 
 
 def make_durable(paths: Iterable[Path]) -> None:
-    """Sync files that exist already, and the directories that hold them, up to the power cut."""
+    """Sync files that exist already, their directory, and its entry in the directory above.
+
+    For results: directories further up come from :meth:`dicomnode.spool.spool.Spool.results_directory`,
+    which syncs them.
+    """
     folders: set[Path] = set()
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY)
@@ -98,7 +102,7 @@ def make_durable(paths: Iterable[Path]) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        folders.update((path.parent, path.parent.parent, path.parent.parent.parent))
+        folders.update((path.parent, path.parent.parent))
     for folder in folders:
         sync_directory(folder)
 

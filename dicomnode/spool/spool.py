@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dicomnode.spool.errors import SpoolError, SpoolFullError
-from dicomnode.spool.instances import InstanceFiles
+from dicomnode.spool.instances import InstanceFiles, sync_directory
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.records import Kept, NewInstance
 
@@ -107,9 +107,12 @@ class Spool:
             return self.ledger.record_instance(instance, relative_path, size)
 
     def results_directory(self, series_id: str, generation: int) -> Path:
-        """A directory for the result files of one generation of a series, made if missing."""
-        directory = self.directory / _RESULTS / series_id / str(generation)
-        directory.mkdir(parents=True, exist_ok=True)
+        """A directory for the result files of one generation of a series, made durably if missing."""
+        directory = self.directory
+        for name in (_RESULTS, series_id, str(generation)):
+            directory /= name
+            directory.mkdir(exist_ok=True)
+            sync_directory(directory.parent)
         return directory
 
     def free_bytes(self) -> int:
