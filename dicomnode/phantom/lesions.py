@@ -17,7 +17,7 @@ from dicomnode.segment.segmentation import Label, Lobe, Side
 
 LABEL_OF_KIND = {LesionKind.GGO: Label.GROUND_GLASS, LesionKind.CONSOLIDATION: Label.CONSOLIDATION}
 EDGE_MM = {LesionKind.GGO: 5.0, LesionKind.CONSOLIDATION: 2.0}
-_IRREGULARITY = 0.34
+_IRREGULARITY = 0.42
 _SUBPLEURAL_MM = 7.0
 
 
@@ -122,7 +122,7 @@ class LesionGrower:
         square = dx * dx + dy * dy + np.float32(0.8) * dz * dz + np.float32(1.1) * outward * outward
         blob = Texture(self._spec.seed, 500 + 2 * index, float(np.clip(0.75 * radius, 5, 25)))
         frill = Texture(self._spec.seed, 501 + 2 * index, float(np.clip(0.3 * radius, 3, 7)))
-        rough = blob.on_grid(x, y, z) + np.float32(0.35) * frill.on_grid(x, y, z)
+        rough = blob.on_grid(x, y, z) + np.float32(0.45) * frill.on_grid(x, y, z)
         return np.sqrt(square) + np.float32(_IRREGULARITY * radius) * rough
 
     def _seat(self, lesion: LesionSpec, index: int) -> Seat:

@@ -161,6 +161,12 @@ class Mediastinum:
         )
         return smooth_union(pericardial.astype(np.float32), upper, 8)
 
+    @staticmethod
+    def rib_necks(at: Coordinates) -> Field:
+        """The wedge on each side of the spine that holds the necks of the ribs, mm."""
+        behind = at.y - spine_centre_y(at.z) - np.float32(3)
+        return np.maximum((np.abs(at.x) - np.float32(19) - behind) * np.float32(0.7), -behind)
+
     def tubes(self, at: Coordinates) -> dict[str, Field]:
         """Every vessel, airway and the gullet near these heights, by name; mm to the inner wall."""
         fields = {name: tube.field(at, 9.0) for name, tube in TUBES.items()}
@@ -169,6 +175,7 @@ class Mediastinum:
     def outline(self, at: Coordinates, tubes: Mapping[str, Field] | None = None) -> Field:
         """All of it, the lungs' medial border; mm. ``tubes`` saves computing them again."""
         field = smooth_union(self.fat(at), vertebral_body(at) - 3, 10)
+        field = smooth_union(field, self.rib_necks(at), 8)
         for name, part in (self.tubes(at) if tubes is None else tubes).items():
             field = smooth_union(field, part - np.float32(_MARGIN_MM.get(name, 1.5)), 7)
         return field

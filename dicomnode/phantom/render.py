@@ -101,7 +101,9 @@ class SliceRenderer:
         self._abdomen = Abdomen(spec.seed)
         at = self.coordinates(0).crop(self.cage_window.rows, self.cage_window.columns)
         self._domes = {side: thorax.dome(at, side) for side in (Side.RIGHT, Side.LEFT)}
-        steps = {"fine": 2.0, "lobule": 6.0, "region": 45.0, "ggo": 3.0, "patch": 11.0}
+        steps = {"fine": 2.2, "lobule": 6.0, "region": 45.0}
+        if spec.lesions:
+            steps |= {"ggo": 3.0, "patch": 11.0}
         self._textures = {
             name: Texture(spec.seed, 2 + i, step) for i, (name, step) in enumerate(steps.items())
         }
@@ -185,7 +187,8 @@ class SliceRenderer:
             if trace > 0:
                 hu = blend(hu, -700.0, coverage(gullet + np.float32(6.0 - trace), edge))
         within = coverage(self._middle_window.of_field(known.cage), edge)
-        return blend(hu, 45.0, coverage(vertebral_body(at) - 2, edge) * within)
+        paraspinal = smooth_union(vertebral_body(at) - 2, organs.rib_necks(at) + 3, 8)
+        return blend(hu, 45.0, coverage(paraspinal, edge) * within)
 
     def _lungs(
         self, hu: Field, at: Coordinates, index: int, known: PlaneFields, fine: Field, lobule: Field

@@ -93,7 +93,7 @@ def _rib(thorax: Thorax, side: Side, index: int) -> list[Capsule]:
     joint_y = spine_centre_y_at(head) + 14
     neck = [
         (sign * 19.0, joint_y - 3, head + 2.0),
-        (sign * 34.0, joint_y + 8 if index else joint_y + 4, head + 1.0),
+        (sign * 32.0, joint_y + 13 if index else joint_y + 8, head + 1.0),
     ]
     points = [np.array(p, float) for p in [*neck, *outline[1:]]]
     radius = 6.2 if 0 < index < 10 else 5.0
@@ -124,7 +124,7 @@ def _radii(
     z = np.broadcast_to(np.minimum(heights, 141.0)[:, None], x.shape)
     points = np.stack([x.ravel(), y.ravel(), z.ravel()], axis=1)
     inside = (thorax.cavity(Coordinates.of_points(points), side) < 0).reshape(x.shape)
-    last = inside.shape[1] - 1 - inside[:, ::-1].argmax(axis=1)
+    last = len(steps) - 1 - inside[:, ::-1].argmax(axis=1)
     radii: NDArray[np.float64] = np.where(inside.any(axis=1), steps[last], 25.0)
     return radii
 

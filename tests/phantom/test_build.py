@@ -113,6 +113,13 @@ def test_the_back_of_the_lung_is_denser_than_the_front() -> None:
     assert 25 < back - front < 90
 
 
+def test_no_bone_sticks_into_the_lung() -> None:
+    phantom = build_phantom(PhantomSpec.whole_lung((60, 128, 128), noise_hu=0))
+    lung = ndimage.binary_erosion(phantom.labels > 0)
+    bone = phantom.hu[lung] > 130
+    assert bone.mean() < 0.0003
+
+
 def test_gas_lies_under_the_left_dome_and_is_not_lung(phantom: Phantom) -> None:
     z, x = phantom.spec.axis_mm(0), phantom.spec.axis_mm(2)
     gas = (phantom.hu < -900) & (phantom.labels == 0)
