@@ -14,26 +14,34 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from dicomnode.segment.morphology import Box, Mask, Spacing, bounding_box
+from dicomnode.segment.morphology import Box, Mask, Spacing, bounding_box, grow, open_
 from dicomnode.segment.segmentation import Side
 
 ANGLES = 240
 # The largest dent that is told from the chest's own shape.
 TALLEST_DENT_MM = 150.0
-WIDEST_DENT_DEGREES = 50.0
+WIDEST_DENT_DEGREES = 80.0
 # Where no lung lies below, a deeper dent is the liver's.
 DEEPEST_BASAL_DENT_MM = 50.0
 # Ribs and subpleural fat dent the lung by less.
 SHALLOWEST_DENT_MM = 5.0
+CLEAR_DENT_MM = 9.0
 # Airless lung inside the lung has aerated lung above and below it no farther than this.
 SANDWICH_MM = 60.0
+# Thinner shells between lung and wall are the wall's own.
+THINNEST_FILLING_MM = 3.0
 # Ribs on the coarse grid are blurred down to this; contrast in the heart lies before the lung, not behind it.
 BONE_HU = 180.0
 HALF_RIB_SPACING_MM = 14.0
-PLEURA_TO_BONE_MM = 1.5
-WALL_STEP_MM = 12.0
+# Stands for a ray without lung; larger than any gap between lung and rib.
+NO_LUNG_MM = 300.0
 # Lung that lies this closely above tells that the gutter beside the spine belongs to the lung.
 GUTTER_REACH_MM = 60.0
+# A dent of the lung's own surface vouches for the gap between lung and ribs this far around it.
+NEAR_DENT_MM = 15.0
+NEAR_DENT_CELLS = 21
+# The rays that pass through the vertebrae meet no lung before them.
+BEHIND_SPINE = slice(3 * ANGLES // 4 - 15, 3 * ANGLES // 4 + 16)
 # Longer gaps are not bridged linearly: their two ends see different walls.
 LONGEST_BRIDGE_MM = 200.0
 
@@ -126,29 +134,59 @@ def _outer_and_inner(part: Mask, rays: _Rays) -> tuple[Map, Map]:
 def _dents(lung: Mask, bone: Mask, side: Side, rays: _Rays, spacing_mm: Spacing) -> Mask:
     """Fill from the last aerated lung on a ray to the wall, where the wall is known around the dent."""
     outer, inner = _outer_and_inner(lung, rays)
-    depth = np.nan_to_num(outer, nan=0.0)
-    by_height = _closing_by_height(depth, spacing_mm) - depth
-    by_angle = _closing_by_angle(depth) - depth
-    above = _highest_above(depth, TALLEST_DENT_MM, spacing_mm) - depth
-    behind = np.arange(ANGLES) >= ANGLES // 2
-    closed_below = (by_height > SHALLOWEST_DENT_MM) & behind
-    flanked = (by_angle > SHALLOWEST_DENT_MM) & (above > SHALLOWEST_DENT_MM)
-    beside_spine = _beside_spine(depth, side, spacing_mm)
-    dent = closed_below | flanked | beside_spine
+    start = np.where(np.isnan(outer), _interpolate(inner, spacing_mm), outer)
+    ribs = _inner_rib_surface(bone, start, rays, spacing_mm)
+    gap = np.where(np.isnan(outer), np.float32(-NO_LUNG_MM), outer - ribs)
+    depth = NO_LUNG_MM + gap
+    closed_below, flanked = _missing(depth, side, SHALLOWEST_DENT_MM, spacing_mm)
+    # Where ribs escape the threshold the gap to the next bone is no dent: the lung's own surface must show it near by.
+    seen = closed_below | flanked
+    for surface in (depth, np.nan_to_num(outer, nan=0.0)):
+        by_height, by_flanks = _missing(surface, side, CLEAR_DENT_MM, spacing_mm)
+        seen &= by_height | by_flanks
+    near = ndimage.maximum_filter(
+        seen, (2 * round(NEAR_DENT_MM / spacing_mm[0]) + 1, NEAR_DENT_CELLS), mode=("nearest", "wrap")
+    )
+    near[:, BEHIND_SPINE] = False
+    near[:, _other_half(side)] = False
+    closed_below, flanked = closed_below & near, flanked & near
+    dent = closed_below | flanked
     if not dent.any():
         return np.zeros_like(lung)
-    wall = _interpolate(np.where(dent, np.float32(np.nan), outer), spacing_mm)
-    entry = _interpolate(np.where(dent & np.isnan(outer), np.float32(np.nan), inner), spacing_mm)
-    start = np.where(np.isnan(outer), entry, outer)
-    wall = np.minimum(wall, _inner_rib_surface(bone, start, rays, spacing_mm))
-    with np.errstate(invalid="ignore"):
-        usable = dent & np.isfinite(wall) & np.isfinite(start)
-        usable &= closed_below | (wall - start < DEEPEST_BASAL_DENT_MM)
-        # The chest widens downwards: a wall far inside the one above belongs to the diaphragm.
-        usable &= wall > depth + above - WALL_STEP_MM
+    wall = ribs + _interpolate(np.where(dent | np.isnan(outer), np.float32(np.nan), gap), spacing_mm)
+    usable = dent & np.isfinite(wall) & np.isfinite(start)
+    thick = np.where(usable, wall - start, 0)
+    usable &= closed_below | ~_runs_with(flanked, thick > DEEPEST_BASAL_DENT_MM)
     wall = np.where(usable, wall, -1.0)
     start = np.where(usable, start, np.inf)
-    return np.asarray((rays.radius > start[:, rays.angle]) & (rays.radius <= wall[:, rays.angle]))
+    fill = (rays.radius > start[:, rays.angle]) & (rays.radius <= wall[:, rays.angle]) & ~lung & ~bone
+    opened = open_(fill, THINNEST_FILLING_MM, spacing_mm)
+    return grow(opened) & fill
+
+
+def _other_half(side: Side) -> Mask:
+    """Angles that point to the other side of the body."""
+    quarter = (np.arange(ANGLES) * 4) // ANGLES
+    left = (quarter == 1) | (quarter == 2)
+    return np.asarray(left if side is Side.RIGHT else ~left)
+
+
+def _missing(depth: Map, side: Side, least_mm: float, spacing_mm: Spacing) -> tuple[Mask, Mask]:
+    """Cells short of the surface by ``least_mm``: known from above and below, and known from both flanks."""
+    behind = np.arange(ANGLES) >= ANGLES // 2
+    closed_below = (_closing_by_height(depth, spacing_mm) - depth > least_mm) & behind
+    flanked = (_closing_by_angle(depth) - depth > least_mm) | _beside_spine(depth, side, least_mm)
+    flanked &= _highest_above(depth, GUTTER_REACH_MM, spacing_mm) - depth > least_mm
+    return closed_below, flanked
+
+
+def _runs_with(mask: Mask, marked: Mask) -> Mask:
+    """The runs of ``mask`` along the angle that hold a marked cell."""
+    labels, count = ndimage.label(mask, structure=[[0, 0, 0], [1, 1, 1], [0, 0, 0]])
+    hit = np.zeros(count + 1, bool)
+    hit[labels[marked]] = True
+    hit[0] = False
+    return np.asarray(hit[labels])
 
 
 def _inner_rib_surface(bone: Mask, start: Map, rays: _Rays, spacing_mm: Spacing) -> Map:
@@ -159,7 +197,7 @@ def _inner_rib_surface(bone: Mask, start: Map, rays: _Rays, spacing_mm: Spacing)
     first = np.where(along.any(axis=2), distances[np.argmax(along, axis=2)], np.inf).astype(np.float32)
     spread = 2 * max(1, round(HALF_RIB_SPACING_MM / spacing_mm[0])) + 1
     nearest = ndimage.minimum_filter1d(first, spread, axis=0, mode="nearest")
-    return np.asarray(nearest - PLEURA_TO_BONE_MM, dtype=np.float32)
+    return _interpolate(np.where(np.isfinite(nearest), nearest, np.float32(np.nan)), spacing_mm)
 
 
 def _closing_by_height(depth: Map, spacing_mm: Spacing) -> Map:
@@ -181,16 +219,15 @@ def _highest_above(depth: Map, reach_mm: float, spacing_mm: Spacing) -> Map:
     return np.asarray(highest[: len(depth)])
 
 
-def _beside_spine(depth: Map, side: Side, spacing_mm: Spacing) -> Mask:
-    """Dents of the paravertebral gutter: aerated lung laterally, the spine medially, lung closely above."""
+def _beside_spine(depth: Map, side: Side, least_mm: float) -> Mask:
+    """Dents of the paravertebral gutter: aerated lung laterally, the spine medially."""
     half = slice(ANGLES // 2, 3 * ANGLES // 4) if side is Side.RIGHT else slice(3 * ANGLES // 4, ANGLES)
     walled = depth.copy()
     walled[:, half] = depth.max(initial=0)
     closed = _closing_by_angle(walled) - depth
     closed[:, half] = 0
     closed[:, : ANGLES // 2] = 0
-    above = _highest_above(depth, GUTTER_REACH_MM, spacing_mm) - depth
-    return (closed > SHALLOWEST_DENT_MM) & (above > SHALLOWEST_DENT_MM)
+    return np.asarray(closed > least_mm)
 
 
 def _interpolate(surface: Map, spacing_mm: Spacing) -> Map:
@@ -200,7 +237,7 @@ def _interpolate(surface: Map, spacing_mm: Spacing) -> Map:
     arc = 2 * np.pi * float(np.nanmedian(surface)) / ANGLES
     vertical, vertical_mm = _interpolate_lines(surface.T, spacing_mm[0], wrap=False)
     around, around_mm = _interpolate_lines(surface, arc, wrap=True)
-    a, b = vertical_mm.T**-2, around_mm**-2
+    a, b = 1 / vertical_mm.T**2, 1 / around_mm**2
     total = a + b
     mixed = vertical.T * a + around * b
     out = np.divide(mixed, total, out=np.full_like(mixed, np.nan), where=total > 0)
@@ -231,7 +268,7 @@ def _interpolate_lines(lines: Map, step_mm: float, wrap: bool) -> tuple[Map, Map
         linear = np.interp(index, known, line[known % length])
         out[i] = np.where(between, linear, line[nearest % length])
         reach[i] = np.where(between, gap, 2 * step_mm * np.minimum(before, after))
-    return out, np.maximum(reach, step_mm)
+    return out, np.maximum(reach, max(step_mm, 0.1))
 
 
 def _sandwiched(lung: Mask, rays: _Rays, spacing_mm: Spacing) -> Mask:
