@@ -66,9 +66,7 @@ class Segmenter:
         order = AxisOrder.from_affine(volume.affine)
         hu = np.ascontiguousarray(order.to_patient(volume.hu))
         spacing_mm = order.patient_spacing(volume.spacing_mm)
-        tell("lungs", 0.0)
-        lungs = find_lungs(hu, spacing_mm)
-        tell("lungs", 1.0)
+        lungs = find_lungs(hu, spacing_mm, lambda done: tell("lungs", done))
         labels = self._lesions.label(
             hu, lungs.sides > 0, spacing_mm, progress=lambda done: tell("lesions", done)
         )
