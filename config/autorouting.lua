@@ -23,6 +23,7 @@ function OnStableSeries(seriesId, tags, metadata)
   local study = ParseJson(RestApiGet('/series/' .. seriesId .. '/study'))['MainDicomTags']
   if isChest(study, tags) then
     print('chest CT series ' .. seriesId .. ' goes to ' .. NODE)
-    SendToModality(seriesId, NODE)
+    local job = { Resources = { seriesId }, Synchronous = false }
+    RestApiPost('/modalities/' .. NODE .. '/store', DumpJson(job))
   end
 end

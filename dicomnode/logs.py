@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent
 STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
 
 # These quote values of data elements in what they log or warn of.
-TALKATIVE_LIBRARIES = ("pydicom", "highdicom", "py.warnings")
+TALKATIVE_LIBRARIES = ("pydicom", "pynetdicom", "highdicom", "py.warnings")
 
 
 def configure_logging(level: str, format_name: str) -> None:
@@ -31,7 +31,6 @@ def configure_logging(level: str, format_name: str) -> None:
     logging.captureWarnings(True)
     for name in TALKATIVE_LIBRARIES:
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    logging.getLogger("pynetdicom").setLevel(logging.ERROR)
 
 
 def extras(record: logging.LogRecord) -> dict[str, object]:

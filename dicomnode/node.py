@@ -85,6 +85,11 @@ class Node:
         self._spool.close()
         LOGGER.info("stopped")
 
+    def is_alive(self) -> bool:
+        """Whether all loops run and the ledger answers; a node that hangs here is restarted by the watchdog."""
+        self._spool.ledger.outbox.backlog()
+        return all(loop.is_alive for loop in self._analysis) and self._delivery.is_alive
+
     def run(self) -> None:
         """Start, serve until SIGTERM or SIGINT, drain. A second signal stops without draining."""
         stopping = threading.Event()
@@ -104,7 +109,8 @@ class Node:
         notify(f"READY=1\nSTATUS=listening on port {self.port}")
         interval = watchdog_interval_seconds()
         while not stopping.wait(interval):
-            notify("WATCHDOG=1")
+            if self.is_alive():
+                notify("WATCHDOG=1")
         notify("STOPPING=1\nSTATUS=draining")
         self.stop(drain=not impatient.is_set())
 

@@ -101,6 +101,11 @@ class DeliveryLoop:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether every destination has its thread."""
+        return all(thread.is_alive() for thread in self._threads)
+
     def _run(self, destination: Destination) -> None:
         while not self._stopping.is_set():
             try:
