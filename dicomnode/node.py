@@ -86,7 +86,7 @@ class Node:
         LOGGER.info("stopped")
 
     def is_alive(self) -> bool:
-        """Whether all loops run and the ledger answers; a node that hangs here is restarted by the watchdog."""
+        """Whether all loops run and the ledger answers; the watchdog restarts a node that hangs here."""
         self._spool.ledger.outbox.backlog()
         return all(loop.is_alive for loop in self._analysis) and self._delivery.is_alive
 

@@ -1,0 +1,59 @@
+"""What the documents claim of the code, compared with the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from dicomnode.assemble.refusal import RefusalReason
+from dicomnode.cli import COMMANDS
+from dicomnode.receive.presentation_contexts import STORAGE_SOP_CLASSES, VERIFICATION
+from dicomnode.spool.states import SeriesState
+from tests.conftest import REPOSITORY
+
+
+def read(name: str) -> str:
+    return (REPOSITORY / name).read_text(encoding="utf-8")
+
+
+def first_column(text: str) -> set[str]:
+    """Code words in the first column of all tables."""
+    return {
+        word
+        for line in text.splitlines()
+        if line.startswith("|")
+        for word in re.findall(r"`([a-z_]+)`", line.split("|")[1])
+    }
+
+
+def test_the_conformance_table_is_what_the_scp_accepts() -> None:
+    table = dict(re.findall(r"^\| (.+?) \| ([\d.]+) \|$", read("docs/conformance.md"), flags=re.MULTILINE))
+    accepted = {"Verification": VERIFICATION} | {name: uid for uid, name in STORAGE_SOP_CLASSES.items()}
+    assert table == accepted
+
+
+def test_every_state_and_every_reason_is_explained() -> None:
+    explained = first_column(read("docs/operations.md"))
+    reserved = {SeriesState.COMMITTED.value}  # needs storage commitment
+    assert {state.value for state in SeriesState} - reserved <= explained
+    assert {reason.value for reason in RefusalReason} <= explained
+
+
+def test_the_readme_names_every_command_and_every_picture_exists() -> None:
+    text = read("README.md")
+    for command in COMMANDS:
+        assert command in text, command
+    for document in ["README.md", *(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md"))]:
+        folder = (REPOSITORY / document).parent
+        for target in re.findall(r"\]\(([^)#]+)\)", read(document)):
+            assert target.startswith("http") or (folder / target).exists(), f"{document}: {target}"
+
+
+def test_the_measurement_names_are_defined() -> None:
+    text = read("docs/measurements.md")
+    source = Path(REPOSITORY / "dicomnode" / "measure" / "measurements.py").read_text(encoding="utf-8")
+    for name in set(re.findall(r'"([a-z_]+_(?:ml|percent|g|hu|distance|iou))"', source)) - {
+        "volume_ml",
+        "mean_hu",
+    }:
+        assert name in text or name == "effusion_volume_ml", name
