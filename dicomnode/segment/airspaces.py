@@ -21,7 +21,7 @@ SECOND_LUNG_SHARE = 0.08
 # A space belongs to both sides when this share of it lies well beyond the midline.
 BOTH_SIDES_SHARE = 0.15
 MIDLINE_MARGIN_MM = 15.0
-# An aerated island of a consolidated lung lies within this distance of lung above it, and has no gas around it.
+# An aerated island of a consolidated lung lies this near below other lung, and has no free gas around it.
 ISLAND_REACH_MM = 60.0
 ISLAND_GAS_SHARE = 0.05
 ISLAND_HU = -550.0
@@ -84,7 +84,7 @@ def _midline(hu: NDArray[np.float32], body: Mask, air: Mask) -> float:
         profile = mask[wide].sum(axis=(0, 1)).astype(float)
         if profile.sum() > 50:
             return float((profile * np.arange(len(profile))).sum() / profile.sum())
-    return (hu.shape[2] - 1) / 2
+    return float(hu.shape[2] - 1) / 2
 
 
 def _lung_seeds(

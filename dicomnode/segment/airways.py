@@ -1,7 +1,7 @@
-"""Trachea and main bronchi: a chain of round air spots between the lungs, then region growing without leaks.
+"""Trachea and main bronchi: a chain of round air spots between the lungs, then region growing.
 
-The growing follows Mori et al. (IEEE Trans Med Imaging 2000;19:103-114): the highest threshold whose region has
-not yet burst through a bronchial wall into the lung.
+The growing follows Mori et al. (IEEE Trans Med Imaging 2000;19:103-114): the highest threshold whose region
+has not yet burst through a bronchial wall into the lung.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def find_airways(
     border_hu: float,
     spacing_mm: Spacing,
 ) -> Mask:
-    """Lumen of the trachea and the bronchi connected to it up to the first leak; empty if there is no trachea.
+    """Lumen of the trachea and the bronchi that grow from it; empty if there is no trachea.
 
     Parameters
     ----------

@@ -74,8 +74,8 @@ def outside_in_plane(air: Mask) -> Mask:
 def measure_densities(hu: NDArray[np.float32], body: Mask) -> Densities:
     """Densities from the volume itself: iterative thresholding (Ridler and Calvard 1978) inside the body.
 
-    The lung class is taken by its median above the densities of free gas, so that a full stomach does not pull
-    it down, and the tissue class without bone.
+    The lung class is taken by its median above the densities of free gas, so that a full stomach does not
+    pull it down, and the tissue class without bone.
     """
     outside = hu[~body & (hu > -1023.5) & (hu < -950)]
     gas = float(np.median(outside)) if outside.size > 100 else NOMINAL_GAS_HU
@@ -97,7 +97,7 @@ def measure_densities(hu: NDArray[np.float32], body: Mask) -> Densities:
 
 
 def mean_density_of_air(hu: NDArray[np.float32], air: Mask) -> NDArray[np.float32]:
-    """Mean HU over each air voxel's 3 x 3 x 3 neighbours that are air too; noise goes, walls don't leak in."""
+    """Mean HU over each air voxel's 3 x 3 x 3 neighbours that are air too: less noise, no walls."""
     count = ndimage.uniform_filter(air.astype(np.float32), 3, mode="nearest")
     total = ndimage.uniform_filter(np.where(air, hu, np.float32(0)), 3, mode="nearest")
     mean = np.divide(total, count, out=np.zeros_like(total), where=air & (count > 0))

@@ -1,9 +1,9 @@
 """Consolidated lung put back: dents that opacity cuts into the outer and inner surface of aerated lung.
 
-Seen from the mediastinum, the chest wall is a smooth surface r(z, angle). Where aerated lung ends short of it,
-while above, below and on both sides it reaches the wall, airless lung lies between: the dent is filled up to
-the wall interpolated from its rim. Heart and liver are no dents: no lung lies below the liver, and the heart
-touches the mediastinum from which the rays start.
+Seen from the mediastinum, the ribs' inner side is a smooth surface r(z, angle). Where aerated lung ends short
+of it, while around the place it reaches the ribs, airless lung lies between: the dent is filled as near to
+the ribs as the lung comes on the dent's rim. Fluid in the pleural space looks the same and is filled too. The
+liver is told apart by depth: where no lung lies below, deep dents are left alone.
 """
 
 from __future__ import annotations
@@ -137,11 +137,11 @@ def _dents(lung: Mask, bone: Mask, side: Side, rays: _Rays, spacing_mm: Spacing)
     start = np.where(np.isnan(outer), _interpolate(inner, spacing_mm), outer)
     ribs = _inner_rib_surface(bone, start, rays, spacing_mm)
     gap = np.where(np.isnan(outer), np.float32(-NO_LUNG_MM), outer - ribs)
-    depth = NO_LUNG_MM + gap
+    depth = np.asarray(NO_LUNG_MM + gap, dtype=np.float32)
     closed_below, flanked = _missing(depth, side, SHALLOWEST_DENT_MM, spacing_mm)
-    # Where ribs escape the threshold the gap to the next bone is no dent: the lung's own surface must show it near by.
+    # Where ribs escape the threshold, a gap to the next bone counts only if the lung's own surface is dented.
     seen = closed_below | flanked
-    for surface in (depth, np.nan_to_num(outer, nan=0.0)):
+    for surface in (depth, np.nan_to_num(outer, nan=0.0).astype(np.float32)):
         by_height, by_flanks = _missing(surface, side, CLEAR_DENT_MM, spacing_mm)
         seen &= by_height | by_flanks
     near = ndimage.maximum_filter(
@@ -176,7 +176,9 @@ def _missing(depth: Map, side: Side, least_mm: float, spacing_mm: Spacing) -> tu
     behind = np.arange(ANGLES) >= ANGLES // 2
     closed_below = (_closing_by_height(depth, spacing_mm) - depth > least_mm) & behind
     flanked = (_closing_by_angle(depth) - depth > least_mm) | _beside_spine(depth, side, least_mm)
-    flanked &= _highest_above(depth, GUTTER_REACH_MM, spacing_mm) - depth > least_mm
+    above = _highest_above(depth, GUTTER_REACH_MM, spacing_mm)
+    below = _highest_above(depth[::-1], GUTTER_REACH_MM, spacing_mm)[::-1]
+    flanked &= np.maximum(above, below) - depth > least_mm
     return closed_below, flanked
 
 
@@ -190,7 +192,7 @@ def _runs_with(mask: Mask, marked: Mask) -> Mask:
 
 
 def _inner_rib_surface(bone: Mask, start: Map, rays: _Rays, spacing_mm: Spacing) -> Map:
-    """Distance of the first bone behind ``start`` on each ray or the rays within a rib's spacing above and below."""
+    """Distance of the first bone behind ``start``, also within half a rib's spacing above and below."""
     along = _sample(bone, rays)
     distances = (np.arange(along.shape[2]) + 0.5) * rays.step_mm
     along &= distances > np.nan_to_num(start, nan=np.inf)[:, :, None]

@@ -12,9 +12,11 @@ from dicomnode.segment.grid import LOWEST_HU
 from dicomnode.segment.morphology import IN_PLANE, Mask, Spacing, grow, shrink
 from dicomnode.segment.segmentation import Side
 
-# Both lungs fill 35 to 60 % of the trunk at their widest, one lung at least half of that; sinuses, pharynx and a
-# colon full of stool stay below a tenth of their section.
-SMALLEST_SHARE_OF_BODY = 0.10
+# Seeds of lungs fill 17 to 39 % of the body at their widest in real chests, one lung half of that; pharynx and
+# sinuses 1 %.
+SMALLEST_SHARE_OF_BODY = 0.05
+# Aerated lung is lighter even with ground glass; stool mixed with gas is denser.
+DENSEST_LUNG_HU = -500.0
 SMALLEST_LUNGS_ML = 60.0
 # A lung that ends with this share of its widest section would go on for about 1 to 2 % of its volume.
 LARGEST_END_SHARE = 0.15
@@ -22,10 +24,12 @@ LARGEST_END_SHARE = 0.15
 HARMLESS_END_SHARE = 0.01
 # Lung beyond the lateral field of view: this share of both lungs falsifies every percentage.
 LARGEST_LATERAL_SHARE = 0.01
+# Foam and blankets at the edge of the field stay below this; a chest that fills the field shows more lung.
+LARGE_SHARE_OF_FIELD = 0.20
 NO_LUNG_ACTION = "Send a chest CT that shows the lungs from apex to base."
 
 
-def refuse_without_lungs(seeds: Mask, body: Mask, spacing_mm: Spacing) -> None:
+def refuse_without_lungs(seeds: Mask, body: Mask, density: NDArray[np.float32], spacing_mm: Spacing) -> None:
     """Raise NO_LUNG unless the lung-like space is as large as lungs are in a chest.
 
     Raises
@@ -39,11 +43,13 @@ def refuse_without_lungs(seeds: Mask, body: Mask, spacing_mm: Spacing) -> None:
     share = float(
         np.divide(lung_area, body_area, out=np.zeros_like(lung_area), where=body_area > 0).max(initial=0)
     )
-    if volume_ml < SMALLEST_LUNGS_ML or share < SMALLEST_SHARE_OF_BODY:
+    typical = float(np.median(density[seeds])) if seeds.any() else 0.0
+    if typical > DENSEST_LUNG_HU or volume_ml < SMALLEST_LUNGS_ML or share < SMALLEST_SHARE_OF_BODY:
         raise SeriesRefusedError(
             RefusalReason.NO_LUNG,
-            f"lung-like space of {volume_ml:.0f} mL fills at most {100 * share:.0f} % of a slice of the body; "
-            f"lungs fill more than {100 * SMALLEST_SHARE_OF_BODY:.0f} %. {NO_LUNG_ACTION}",
+            f"lung-like space of {volume_ml:.0f} mL of {typical:.0f} HU fills up to {100 * share:.0f} % of a "
+            f"slice of the body; lungs fill more than {100 * SMALLEST_SHARE_OF_BODY:.0f} % with less than "
+            f"{DENSEST_LUNG_HU:.0f} HU. {NO_LUNG_ACTION}",
         )
 
 
@@ -67,8 +73,8 @@ def refuse_truncated_ends(sides: NDArray[np.uint8], spacing_mm: Spacing) -> bool
             if share > LARGEST_END_SHARE:
                 raise SeriesRefusedError(
                     RefusalReason.TRUNCATED_LUNG,
-                    f"the {side.name.lower()} lung still covers {area[index] * pixel_cm2:.0f} cm2 in the {end} slice, "
-                    f"{100 * share:.0f} % of its widest section: its {missing} is missing. "
+                    f"the {side.name.lower()} lung still covers {area[index] * pixel_cm2:.0f} cm2 in the "
+                    f"{end} slice, {100 * share:.0f} % of its widest section: its {missing} is missing. "
                     "Scan or send the whole lung.",
                 )
             touched = touched or share > HARMLESS_END_SHARE
@@ -107,7 +113,7 @@ def refuse_truncated_field(
         cut = at_edge[labels]
         cut_ml = float(cut.sum()) * voxel_ml
         share = float((cut.sum(axis=(1, 2)) / np.maximum((hu > LOWEST_HU + 0.5).sum(axis=(1, 2)), 1)).max())
-        limit_ml = SMALLEST_LUNGS_ML if share > 2 * SMALLEST_SHARE_OF_BODY else np.inf
+        limit_ml = SMALLEST_LUNGS_ML if share > LARGE_SHARE_OF_FIELD else np.inf
     if cut_ml > limit_ml:
         raise SeriesRefusedError(
             RefusalReason.TRUNCATED_LUNG,

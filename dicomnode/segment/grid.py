@@ -1,6 +1,6 @@
 """A coarser grid to search on: block means of the volume, and the way back to full resolution.
 
-Lungs are looked for at about 2 mm, where a chest has a few million voxels, and their borders are drawn at the
+Lungs are looked for at 2 to 3 mm, where a chest has a few million voxels, and their borders are drawn at the
 volume's own resolution afterwards. Arrays are (superior, posterior, left), lengths in mm, densities in HU.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Box = tuple[slice, slice, slice]
 T = TypeVar("T", bound=np.generic)
 
-WORK_SPACING_MM = 2.1
+WORK_SPACING_MM = 2.4
 # Above any soft tissue, so that block means of metal and cortical bone stay finite in int16 sums.
 HIGHEST_HU = 1000
 LOWEST_HU = -1024
@@ -85,7 +85,9 @@ class WorkGrid:
 
         Blocks outside the array count as their nearest. Weights are whole numbers, so the result is exact.
         """
-        margin = tuple(slice(max(0, c.start - 1), min(n, c.stop + 1)) for c, n in zip(box, self.shape, strict=True))
+        margin = tuple(
+            slice(max(0, c.start - 1), min(n, c.stop + 1)) for c, n in zip(box, self.shape, strict=True)
+        )
         level = coarse[margin].astype(np.int32)
         for axis, (f, m, s) in enumerate(zip(self.factors, margin, self.full_slices(box), strict=True)):
             twice = 2 * np.arange(s.start, s.stop) + 1 - f

@@ -1,7 +1,7 @@
 """Both lungs by adaptive thresholding and morphology, as COVID-Lesion Net finds them (Pan et al. 2020).
 
-What counts as lung: all inside the pleura, with vessels, small airways and airless (consolidated) parts; without
-trachea, main bronchi and the great vessels of hilum and mediastinum.
+What counts as lung: all inside the pleura, with vessels, small airways and airless (consolidated) parts;
+without trachea, main bronchi and the great vessels of hilum and mediastinum.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dicomnode.assemble.refusal import SeriesRefusedError
 from dicomnode.segment.airspaces import Airspaces, find_airspaces
 from dicomnode.segment.airways import find_airways
 from dicomnode.segment.body import Densities, find_body, measure_densities
@@ -35,7 +36,7 @@ _GAS, _AIRWAY = 3, 4
 # Above the lung's density by these, in turn: flooding reaches the densest sheets last.
 FLOOD_STEPS_HU = (50.0, 150.0, 250.0)
 # Vessels thinner than twice this are closed over; hilar vessels are thicker.
-CLOSING_MM = 6.0
+CLOSING_MM = 4.5
 # Wider bronchi are no lung: main bronchi measure 10 to 16 mm, lobar ones 8 to 12, segmental 4 to 7.
 WIDE_AIRWAY_RADIUS_MM = 3.5
 AIRWAY_WALL_MM = 1.5
@@ -113,9 +114,12 @@ def find_lungs(
     densities = measure_densities(coarse, body)
     spaces = find_airspaces(coarse, body, densities, grid.spacing_mm)
     report(0.4)
-    if not spaces.sides.any():
-        refuse_truncated_field(coarse, body, spaces.sides > 0, densities, grid.spacing_mm)
-    refuse_without_lungs(spaces.sides > 0, body, grid.spacing_mm)
+    try:
+        refuse_without_lungs(spaces.sides > 0, body, spaces.density, grid.spacing_mm)
+    except SeriesRefusedError:
+        # A field of view within the lungs leaves none whole: say that rather than "no lung".
+        refuse_truncated_field(coarse, body, np.zeros_like(body), densities, grid.spacing_mm)
+        raise
     found = _flood_lungs(coarse, spaces, densities, grid)
     aerated = np.where(found <= Side.LEFT, found, np.uint8(Side.NONE))
     flags = _refuse_or_flag(aerated, coarse, body, spaces, densities, grid)

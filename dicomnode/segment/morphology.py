@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import SimpleITK as sitk
+import SimpleITK as sitk  # noqa: N813
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -18,7 +18,7 @@ IN_PLANE[0] = IN_PLANE[2] = False
 
 
 def bounding_box(mask: Mask, margin_mm: float, spacing_mm: Spacing) -> Box:
-    """Smallest box around the set voxels, grown by ``margin_mm`` inside the array; the whole array if none."""
+    """Smallest box around the set voxels, grown by ``margin_mm``; the whole array if nothing is set."""
     if not mask.any():
         return slice(0, mask.shape[0]), slice(0, mask.shape[1]), slice(0, mask.shape[2])
     bounds = []
@@ -33,7 +33,7 @@ def bounding_box(mask: Mask, margin_mm: float, spacing_mm: Spacing) -> Box:
 
 
 def distance_mm(mask: Mask, spacing_mm: Spacing) -> NDArray[np.float32]:
-    """Distance in mm from each voxel outside ``mask`` to its nearest voxel; 0 inside, infinite if it is empty."""
+    """Distance in mm from each voxel to the nearest one of ``mask``; infinite if that is empty."""
     if not mask.any():
         return np.full(mask.shape, np.inf, np.float32)
     image = sitk.GetImageFromArray(np.ascontiguousarray(mask).view(np.uint8))
@@ -58,7 +58,7 @@ def shrink(mask: Mask, cube: bool = False) -> Mask:
 
 
 def dilate(mask: Mask, radius_mm: float, spacing_mm: Spacing) -> Mask:
-    """Every voxel within about ``radius_mm``: single steps by faces and edges in turn, an octagon for a ball."""
+    """Every voxel within about ``radius_mm``: steps by faces and by edges in turn, an octagon for a ball."""
     box = bounding_box(mask, radius_mm + max(spacing_mm), spacing_mm)
     part = mask[box].copy()
     if part.any():
