@@ -13,7 +13,7 @@ from dicomnode.train.cases import ADULT_LUNG_WIDTH_MM, DataError, LabelledCase, 
 
 GGO_VALUE, CONSOLIDATION_VALUE = 1, 2
 
-CLOSING_MM = 15.0
+CLOSING_MM = 30.0
 """Radius of the closing that takes dense lesions at the pleura back into a thresholded lung."""
 
 LUNG_HU = -450.0
