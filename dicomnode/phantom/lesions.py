@@ -93,6 +93,7 @@ class LesionGrower:
         seat: Seat,
     ) -> None:
         kind = LesionKind(lesion.kind)
+        taken = self._labels[box] > Label.NORMAL_LUNG
         order = np.flatnonzero(room & (metric <= limit))
         order = order[np.argsort(metric.ravel()[order], kind="stable")][:wanted]
         labels = self._labels[box]
@@ -100,7 +101,7 @@ class LesionGrower:
         # Past the pleura too, where the lung's own partial volume fades it; not past the fissure.
         lobes = self._lobes[box]
         share = np.clip((np.float32(limit) - metric) / np.float32(EDGE_MM[kind]) + 0.5, 0, 1)
-        share = share * share * (3 - 2 * share) * ((lobes == seat.lobe) | (lobes == Lobe.NONE))
+        share = share * share * (3 - 2 * share) * ((lobes == seat.lobe) | (lobes == Lobe.NONE)) * ~taken
         view = self.weights[kind][box]
         np.maximum(view, (share * FULL).astype(np.uint8), out=view)
 

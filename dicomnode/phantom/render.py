@@ -36,7 +36,7 @@ MARROW_HU = 210.0
 DISC_HU = 85.0
 CARTILAGE_HU = 105.0
 FISSURE_HU = -120.0
-FISSURE_MM = 0.55
+FISSURE_MM = 0.4
 LUNG_FRONT_HU, LUNG_BACK_HU = -880.0, -820.0
 THICK_SLICE_MM = 2.6
 
@@ -199,7 +199,7 @@ class SliceRenderer:
         slope = np.clip((at.y + 150) / 170, 0, 1) * np.float32(LUNG_BACK_HU - LUNG_FRONT_HU)
         region = self._textures["region"].on_slice(at)
         tissue = (LUNG_FRONT_HU + slope) + (11 * fine + 9 * lobule + 7 * region)
-        tissue = self._fissures(tissue, at, known)
+        tissue = self._fissures(tissue, at)
         for kind in LesionKind:
             share = self._caged_share(kind, index)
             if share is not None:
@@ -219,15 +219,14 @@ class SliceRenderer:
             return self._spec.ggo_hu + (42 * patch + 34 * self._textures["ggo"].on_slice(at) + 14 * fine)
         return self._spec.consolidation_hu + (16 * patch + 8 * fine)
 
-    def _fissures(self, tissue: Field, at: Coordinates, known: PlaneFields) -> Field:
-        """Fissures as sheets thinner than the pixels."""
-        width = np.float32(max(self._edge, 1.0))
+    def _fissures(self, tissue: Field, at: Coordinates) -> Field:
+        """Fissures as sheets thinner than a voxel; the horizontal one is blurred by the slice it lies in."""
         oblique_right = self._thorax.oblique_fissure(at, Side.RIGHT)
         oblique_left = self._thorax.oblique_fissure(at, Side.LEFT)
-        own = np.abs(np.where(at.x < 0, oblique_right, oblique_left))
-        horizontal = np.abs(self._thorax.horizontal_fissure(at))
-        nearest = np.where((at.x < 0) & (oblique_right > 0), np.minimum(own, horizontal), own)
-        sheet = np.maximum(1 - nearest / width, 0) * (np.float32(FISSURE_MM) / width)
+        width = max(self._edge, 1.0)
+        sheet = _sheet(np.where(at.x < 0, oblique_right, oblique_left), width)
+        horizontal = _sheet(self._thorax.horizontal_fissure(at), max(width, self._spec.spacing_mm[0]))
+        sheet = np.maximum(sheet, horizontal * ((at.x < 0) & (oblique_right > 0)))
         return blend(tissue, FISSURE_HU, sheet)
 
     def _airways(self, hu: Field, known: PlaneFields) -> Field:
@@ -281,3 +280,9 @@ class SliceRenderer:
     def _caged_share(self, name: str, index: int) -> Field | None:
         share = self._share(name, index)
         return None if share is None else self.cage_window.of_field(share)
+
+
+def _sheet(distance: Field, width_mm: float) -> Field:
+    """Share of a sheet of FISSURE_MM in what a voxel ``width_mm`` wide sees of it; ``distance`` in mm."""
+    width = np.float32(width_mm)
+    return np.maximum(1 - np.abs(distance) / width, 0) * (np.float32(FISSURE_MM) / width)
