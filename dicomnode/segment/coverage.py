@@ -12,11 +12,13 @@ from dicomnode.segment.grid import LOWEST_HU
 from dicomnode.segment.morphology import IN_PLANE, Mask, Spacing, grow, shrink
 from dicomnode.segment.segmentation import Side
 
-# Seeds of lungs fill 17 to 39 % of the body at their widest in real chests, one lung half of that; pharynx and
-# sinuses 1 %.
+# Seeds of lungs fill 17 to 39 % of the body at their widest in real chests, one lung half of that; pharynx
+# and sinuses 1 %.
 SMALLEST_SHARE_OF_BODY = 0.05
 # Aerated lung is lighter even with ground glass; stool mixed with gas is denser.
 DENSEST_LUNG_HU = -500.0
+# Typical even of severe emphysema; a lighter space is free gas, of the stomach where no lung is in sight.
+LIGHTEST_LUNG_HU = -945.0
 SMALLEST_LUNGS_ML = 60.0
 # A lung that ends with this share of its widest section would go on for about 1 to 2 % of its volume.
 LARGEST_END_SHARE = 0.15
@@ -26,6 +28,9 @@ HARMLESS_END_SHARE = 0.01
 LARGEST_LATERAL_SHARE = 0.01
 # Foam and blankets at the edge of the field stay below this; a chest that fills the field shows more lung.
 LARGE_SHARE_OF_FIELD = 0.20
+LIGHTEST_AGAINST_FOAM_HU = -900.0
+# Wide enough to meet lung behind the blur of a chest wall that the edge of the field pierces.
+EDGE_VOXELS = 4
 NO_LUNG_ACTION = "Send a chest CT that shows the lungs from apex to base."
 
 
@@ -44,12 +49,13 @@ def refuse_without_lungs(seeds: Mask, body: Mask, density: NDArray[np.float32], 
         np.divide(lung_area, body_area, out=np.zeros_like(lung_area), where=body_area > 0).max(initial=0)
     )
     typical = float(np.median(density[seeds])) if seeds.any() else 0.0
-    if typical > DENSEST_LUNG_HU or volume_ml < SMALLEST_LUNGS_ML or share < SMALLEST_SHARE_OF_BODY:
+    lung_like = LIGHTEST_LUNG_HU <= typical <= DENSEST_LUNG_HU
+    if not lung_like or volume_ml < SMALLEST_LUNGS_ML or share < SMALLEST_SHARE_OF_BODY:
         raise SeriesRefusedError(
             RefusalReason.NO_LUNG,
             f"lung-like space of {volume_ml:.0f} mL of {typical:.0f} HU fills up to {100 * share:.0f} % of a "
-            f"slice of the body; lungs fill more than {100 * SMALLEST_SHARE_OF_BODY:.0f} % with less than "
-            f"{DENSEST_LUNG_HU:.0f} HU. {NO_LUNG_ACTION}",
+            f"slice of the body; lungs fill more than {100 * SMALLEST_SHARE_OF_BODY:.0f} % with "
+            f"{LIGHTEST_LUNG_HU:.0f} to {DENSEST_LUNG_HU:.0f} HU. {NO_LUNG_ACTION}",
         )
 
 
@@ -94,7 +100,8 @@ def refuse_truncated_field(
     SeriesRefusedError
         With :attr:`RefusalReason.TRUNCATED_LUNG`.
     """
-    lung_like = ~body & (hu > densities.gas_border_hu) & (hu < densities.border_hu)
+    lightest = densities.gas_border_hu if lungs.any() else LIGHTEST_AGAINST_FOAM_HU
+    lung_like = ~body & (hu > lightest) & (hu < densities.border_hu)
     lung_like &= grow(shrink(lung_like))
     edge = _field_edge(hu)
     labels, count = ndimage.label(lung_like)
@@ -123,9 +130,10 @@ def refuse_truncated_field(
 
 
 def _field_edge(hu: NDArray[np.float32]) -> Mask:
-    """Voxels within two of the image's edge or of the padding outside a round field of view."""
+    """Voxels within ``EDGE_VOXELS`` of the image's edge or of the padding outside a round field of view."""
     padding = hu <= LOWEST_HU + 0.5
-    edge = ndimage.binary_opening(padding, structure=IN_PLANE, iterations=2)
+    edge = ndimage.binary_erosion(padding, structure=IN_PLANE, iterations=2, border_value=1)
+    edge = ndimage.binary_dilation(edge, structure=IN_PLANE, iterations=2)
     edge[:, 0] = edge[:, -1] = True
     edge[:, :, 0] = edge[:, :, -1] = True
-    return np.asarray(ndimage.binary_dilation(edge, structure=IN_PLANE, iterations=2))
+    return np.asarray(ndimage.binary_dilation(edge, structure=IN_PLANE, iterations=EDGE_VOXELS))
