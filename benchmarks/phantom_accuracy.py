@@ -48,6 +48,7 @@ def main() -> None:
     arguments = parser.parse_args()
     segmenter = Segmenter.load(arguments.model)
     table = Table("Phantom", "Measure", "Truth", "True lesions", "Error %", "Model", "Error %")
+    table.columns[1].no_wrap = True
     for column in table.columns[2:]:
         column.justify = "right"
     for seed in range(arguments.seeds):
@@ -86,12 +87,13 @@ def add_rows(table: Table, seed: int, phantom: Phantom, segmenter: Segmenter) ->
 
 
 def with_true_lesions(found: Segmentation, phantom: Phantom) -> Segmentation:
-    """The lungs that were found, with the phantom's own lesions in them."""
-    lung = found.sides > 0
-    labels = np.where(lung, np.uint8(Label.NORMAL_LUNG), np.uint8(Label.BACKGROUND))
-    lesion = lung & (phantom.labels > Label.NORMAL_LUNG)
+    """The lungs that were found together with the phantom's own lesions, which are lung by definition."""
+    lesion = phantom.labels > Label.NORMAL_LUNG
+    sides = found.sides.copy()
+    sides[lesion] = phantom.sides[lesion]
+    labels = np.where(sides > 0, np.uint8(Label.NORMAL_LUNG), np.uint8(Label.BACKGROUND))
     labels[lesion] = phantom.labels[lesion]
-    return Segmentation(labels, found.sides, found.lobes, found.model, found.flags)
+    return Segmentation(labels, sides, found.lobes, found.model, found.flags)
 
 
 if __name__ == "__main__":
