@@ -24,7 +24,7 @@ WIDEST_DENT_DEGREES = 80.0
 # Where no lung lies below, a deeper dent is the liver's.
 DEEPEST_BASAL_DENT_MM = 50.0
 # Ribs and subpleural fat dent the lung by less.
-SHALLOWEST_DENT_MM = 5.0
+SHALLOWEST_DENT_MM = 4.0
 CLEAR_DENT_MM = 9.0
 # Airless lung inside the lung has aerated lung above and below it no farther than this.
 SANDWICH_MM = 60.0
@@ -176,9 +176,7 @@ def _missing(depth: Map, side: Side, least_mm: float, spacing_mm: Spacing) -> tu
     behind = np.arange(ANGLES) >= ANGLES // 2
     closed_below = (_closing_by_height(depth, spacing_mm) - depth > least_mm) & behind
     flanked = (_closing_by_angle(depth) - depth > least_mm) | _beside_spine(depth, side, least_mm)
-    above = _highest_above(depth, GUTTER_REACH_MM, spacing_mm)
-    below = _highest_above(depth[::-1], GUTTER_REACH_MM, spacing_mm)[::-1]
-    flanked &= np.maximum(above, below) - depth > least_mm
+    flanked &= _highest_above(depth, GUTTER_REACH_MM, spacing_mm) - depth > least_mm
     return closed_below, flanked
 
 

@@ -16,7 +16,7 @@ from dicomnode.assemble.refusal import SeriesRefusedError
 from dicomnode.segment.airspaces import Airspaces, find_airspaces
 from dicomnode.segment.airways import find_airways
 from dicomnode.segment.body import Densities, find_body, measure_densities
-from dicomnode.segment.consolidation import airless_lung
+from dicomnode.segment.consolidation import BONE_HU, airless_lung
 from dicomnode.segment.coverage import refuse_truncated_ends, refuse_truncated_field, refuse_without_lungs
 from dicomnode.segment.grid import WorkGrid
 from dicomnode.segment.morphology import (
@@ -36,7 +36,10 @@ _GAS, _AIRWAY = 3, 4
 # Above the lung's density by these, in turn: flooding reaches the densest sheets last.
 FLOOD_STEPS_HU = (50.0, 150.0, 250.0)
 # Vessels thinner than twice this are closed over; hilar vessels are thicker.
-CLOSING_MM = 4.5
+CLOSING_MM = 3.5
+# Corners between airless lung, put back block by block, and aerated lung are closed over more widely.
+AIRLESS_CLOSING_MM = 8.0
+AIRLESS_CORE_MM = 5.0
 # Wider bronchi are no lung: main bronchi measure 10 to 16 mm, lobar ones 8 to 12, segmental 4 to 7.
 WIDE_AIRWAY_RADIUS_MM = 3.5
 AIRWAY_WALL_MM = 1.5
@@ -189,6 +192,11 @@ def _with_airless_parts(
         closed[filled & (closed == Side.NONE)] = side
     airless = airless_lung(closed, coarse, spaces.midline, spacing)
     sides = flood(closed, [airless])
+    around = dilate(open_(airless, AIRLESS_CORE_MM, spacing), AIRLESS_CLOSING_MM, spacing)
+    around &= coarse < BONE_HU
+    for side in (Side.RIGHT, Side.LEFT):
+        corners = close(sides == side, AIRLESS_CLOSING_MM, spacing) & around
+        sides[corners & (sides == Side.NONE)] = side
     wide = open_(found == _AIRWAY, WIDE_AIRWAY_RADIUS_MM, spacing)
     sides[dilate(wide, AIRWAY_WALL_MM, spacing)] = Side.NONE
     sides[found == _GAS] = Side.NONE
