@@ -109,3 +109,20 @@ def test_the_real_worker_says_that_a_model_is_missing() -> None:
     with pytest.raises(WorkerError, match="no model 'no_such_model'"):
         supervisor.warm_up()
     supervisor.stop()
+
+
+def test_the_real_worker_runs_out_of_memory_and_is_replaced(data_dir: Path, tmp_path: Path) -> None:
+    """Half a gigabyte is enough for the model, not for a whole CT."""
+    limited = (
+        "import resource; resource.setrlimit(resource.RLIMIT_DATA, (500_000_000, 500_000_000));"
+        "from dicomnode.worker import main; main()"
+    )
+    supervisor = Supervisor("medip_unet2d", "cpu", 120.0, (sys.executable, "-c", limited))
+    files = sorted((data_dir / "ricord_covid_chest").glob("*.dcm"))
+    supervisor.warm_up()
+    first = supervisor.pid
+    for _ in range(2):
+        with pytest.raises(WorkerError, match="out of memory"):
+            supervisor.analyze(files, tmp_path, "0" * 64)
+    assert supervisor.pid != first
+    supervisor.stop()
