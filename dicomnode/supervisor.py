@@ -126,6 +126,8 @@ class Supervisor:
             if event["event"] == "progress":
                 progress(event["stage"], event["fraction"])
             elif event["event"] == "failed":
+                if event.get("last"):  # it is ending: the next call must not meet it half alive
+                    self.stop()
                 raise WorkerError(event["error"])
             else:
                 return event

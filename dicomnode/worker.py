@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from dicomnode.assemble.errors import AssembleError
 from dicomnode.logs import configure_logging, where_it_happened
@@ -25,6 +25,7 @@ from dicomnode.segment.segmenter import Segmenter
 
 PROGRESS_INTERVAL_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1
+OUT_OF_MEMORY = "out of memory"
 
 EXPECTED_ERRORS = (AssembleError, ModelError, ReportError)
 """Their messages are ours and hold no patient data."""
@@ -52,15 +53,18 @@ class Worker:
             else:
                 self._analyze(request)
         except MemoryError:
-            self._say(event="failed", error="out of memory")
-            sys.exit(1)  # only a fresh process has its memory back
+            self._give_up()
         except EXPECTED_ERRORS as error:
             self._say(event="failed", error=str(error))
         except Exception as error:  # whatever a library raises ends one attempt, not the worker
             if "out of memory" in str(error).lower() or "not enough memory" in str(error).lower():
-                self._say(event="failed", error="out of memory")  # torch says it with a RuntimeError
-                sys.exit(1)
+                self._give_up()  # torch says it with a RuntimeError
             self._say(event="failed", error=where_it_happened(error))
+
+    def _give_up(self) -> NoReturn:
+        """Only a fresh process has its memory back."""
+        self._say(event="failed", error=OUT_OF_MEMORY, last=True)
+        sys.exit(1)
 
     def _load(self, request: dict[str, Any]) -> Segmenter:
         wanted = (request["model"], request["device"])
