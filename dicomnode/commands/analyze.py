@@ -18,13 +18,14 @@ from rich.progress import Progress
 
 from dicomnode.analysis import Analysis
 from dicomnode.assemble.series import SeriesFiles, find_series
-from dicomnode.commands.common import CommandError, print_table, progress_bars
+from dicomnode.commands.common import CommandError
 from dicomnode.config import Analysis as AnalysisSettings
 from dicomnode.config import Config
 from dicomnode.pipeline import analyze_series
 from dicomnode.report.errors import ReportError
 from dicomnode.segment.card import ModelError
 from dicomnode.segment.segmenter import Segmenter
+from dicomnode.terminal import print_table, progress_bars
 
 FORMATS = ("seg", "sr")
 UID_AS_FOLDER_NAME = re.compile(r"[0-9][0-9.]{0,63}")

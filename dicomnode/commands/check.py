@@ -11,7 +11,8 @@ from __future__ import annotations
 import argparse
 
 from dicomnode.checkup import check_node
-from dicomnode.commands.common import add_config_argument, console, print_json, read_config
+from dicomnode.commands.common import add_config_argument, read_config
+from dicomnode.terminal import console, print_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from dicomnode.commands.common import CommandError, print_json
+from dicomnode.commands.common import CommandError
 from dicomnode.segment.card import ModelCard, ModelError, installed_models
+from dicomnode.terminal import print_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dicomnode.commands.common import CommandError, progress_bars
+from dicomnode.commands.common import CommandError
 from dicomnode.deliver.peer import parse_peer
 from dicomnode.deliver.sender import send_files
+from dicomnode.terminal import progress_bars
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from dicomnode.analysis import MEASUREMENTS_FILE, OVERVIEW_FILE
-from dicomnode.commands.common import add_config_argument, console, print_json, print_table, read_config
+from dicomnode.commands.common import add_config_argument, read_config
 from dicomnode.commands.status import open_ledger
 from dicomnode.spool.records import SeriesDetails
+from dicomnode.terminal import console, print_json, print_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,19 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 
-from dicomnode.commands.common import (
-    CommandError,
-    add_config_argument,
-    console,
-    print_json,
-    print_table,
-    read_config,
-)
+from dicomnode.commands.common import CommandError, add_config_argument, read_config
 from dicomnode.spool.errors import LedgerError
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.records import SeriesRecord
 from dicomnode.spool.spool import LEDGER_NAME
 from dicomnode.spool.states import SeriesState
+from dicomnode.terminal import console, print_json, print_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,6 @@ from pydicom.dataset import Dataset
 
 from dicomnode.assemble.assemble import assemble_series
 from dicomnode.assemble.series import SeriesFiles, find_series
-from dicomnode.commands.common import console, progress_bars
 from dicomnode.deliver.sender import SendOutcome, send_files
 from dicomnode.demo.node_process import NodeDidNotStartError, NodeProcess
 from dicomnode.demo.orthanc import OrthancPacs, PacsError, find_orthanc
@@ -29,6 +28,7 @@ from dicomnode.report.overview import write_overview
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.spool import LEDGER_NAME
 from dicomnode.spool.states import SeriesState
+from dicomnode.terminal import console, progress_bars
 
 ANSWER_SECONDS = 1800.0
 POLL_SECONDS = 0.5
