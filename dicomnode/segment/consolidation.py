@@ -30,6 +30,8 @@ CLEAR_DENT_MM = 9.0
 SANDWICH_MM = 60.0
 # Thinner shells between lung and wall are the wall's own.
 THINNEST_FILLING_MM = 3.0
+# Nearer to the middle the great vessels of the hilum lie between lung and lung.
+HILUM_MM = 40.0
 # Ribs on the coarse grid are blurred down to this; contrast in the heart lies before the lung, not behind it.
 BONE_HU = 180.0
 HALF_RIB_SPACING_MM = 14.0
@@ -283,4 +285,5 @@ def _sandwiched(lung: Mask, rays: _Rays, spacing_mm: Spacing) -> Mask:
     outer, inner = _outer_and_inner(lung, rays)
     start = np.nan_to_num(inner, nan=np.inf)[:, rays.angle]
     end = np.nan_to_num(outer, nan=-1.0)[:, rays.angle]
-    return np.asarray(~lung & column & row & (rays.radius > start) & (rays.radius < end))
+    between = ~lung & column & row & (rays.radius > start) & (rays.radius < end)
+    return np.asarray(between & (rays.radius > HILUM_MM))
