@@ -16,8 +16,11 @@ from dicomnode.demo.node_process import NodeProcess
 from dicomnode.demo.orthanc import OrthancPacs, find_orthanc
 from dicomnode.demo.pacs import SmallPacs
 from dicomnode.demo.pacs_client import PacsClient
+from dicomnode.spool.ledger import Ledger
+from dicomnode.spool.spool import LEDGER_NAME
 
 FINAL_STATES = ("delivered", "refused", "failed")
+PATIENCE_SECONDS = 300.0
 
 
 class Hospital:
@@ -44,21 +47,32 @@ class Hospital:
         """What `dicomnode status` says, by Series Instance UID."""
         return {one["series_instance_uid"]: one for one in self.dicomnode("status")["series"]}
 
-    def wait_for(self, series_instance_uid: str, seconds: float = 300.0) -> dict[str, Any]:
-        """The series in its final state, with nothing left to deliver."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            status = self.dicomnode("status")
-            found = [s for s in status["series"] if s["series_instance_uid"] == series_instance_uid]
-            if found and found[0]["state"] in FINAL_STATES and not status["backlog"]:
-                return dict(found[0])
-            assert self.node.is_alive, self.node.last_line()
-            time.sleep(0.3)
-        raise AssertionError(f"no final state within {seconds:g} s: {self.series()}")
+    def wait_for(self, series_instance_uid: str, *states: str) -> dict[str, Any]:
+        """What `dicomnode status` says once the series is in one of ``states``.
+
+        By default its final state, with nothing left to deliver.
+        """
+        ledger = Ledger(self.node.spool_directory / LEDGER_NAME)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        try:
+            while not _is_in(ledger, series_instance_uid, states):
+                assert self.node.is_alive, self.node.last_line()
+                assert time.monotonic() < deadline, self.series()
+                time.sleep(0.05)
+        finally:
+            ledger.close()
+        return self.series()[series_instance_uid]
 
     def log(self) -> str:
         """The node's log so far."""
         return self.node.log_path.read_text(encoding="utf-8")
+
+
+def _is_in(ledger: Ledger, series_instance_uid: str, states: tuple[str, ...]) -> bool:
+    found = [s.state for s in ledger.list_series() if s.series_instance_uid == series_instance_uid]
+    if states:
+        return bool(found) and found[0] in states
+    return bool(found) and found[0] in FINAL_STATES and not ledger.outbox.backlog()
 
 
 @pytest.fixture(scope="module")

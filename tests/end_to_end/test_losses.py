@@ -40,15 +40,6 @@ def send(hospital: Hospital, files: list[Path]) -> str:
     return str(dcmread(files[0], stop_before_pixels=True).SeriesInstanceUID)
 
 
-def wait_for_state(hospital: Hospital, series_uid: str, state: str) -> None:
-    """Poll the ledger until the series is in ``state``."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if hospital.series().get(series_uid, {}).get("state") == state:
-            return
-    raise AssertionError(f"never {state}: {hospital.series()}")
-
-
 def worker_pid(node_pid: int) -> int:
     """The child of the node that runs dicomnode.worker."""
     for process in Path("/proc").iterdir():
@@ -78,7 +69,7 @@ def test_a_worker_killed_in_mid_analysis_costs_an_attempt(
     own_hospital: Hospital, ct_files: list[Path]
 ) -> None:
     uid = send(own_hospital, ct_files)
-    wait_for_state(own_hospital, uid, "analyzing")
+    own_hospital.wait_for(uid, "analyzing")
     os.kill(worker_pid(own_hospital.node.pid), signal.SIGKILL)
 
     series = own_hospital.wait_for(uid)
@@ -91,7 +82,7 @@ def test_a_node_killed_in_mid_analysis_goes_on_after_its_restart(
     own_hospital: Hospital, ct_files: list[Path]
 ) -> None:
     uid = send(own_hospital, ct_files)
-    wait_for_state(own_hospital, uid, "analyzing")
+    own_hospital.wait_for(uid, "analyzing")
     worker = worker_pid(own_hospital.node.pid)
     own_hospital.node.kill()
     deadline = time.monotonic() + 10
@@ -117,7 +108,7 @@ def test_a_pacs_that_is_down_gets_the_results_when_it_is_back(tmp_path: Path, ct
     hospital.node.start()
     try:
         uid = send(hospital, ct_files)
-        wait_for_state(hospital, uid, "delivering")
+        hospital.wait_for(uid, "delivering")
         again = SmallPacs(tmp_path / "pacs")
         again.start(port)
         assert hospital.wait_for(uid)["state"] == "delivered"
