@@ -48,6 +48,8 @@ class AnalysisLoop:
         The worker it feeds.
     destinations:
         Who gets the results.
+    include:
+        Kinds of result object that are kept and delivered; a refusal's report always is.
     config_sha256:
         Digest of the configuration, part of the results' provenance.
     maximum_attempts:
@@ -60,12 +62,14 @@ class AnalysisLoop:
         supervisor: Supervisor,
         destinations: Sequence[Destination],
         *,
+        include: Sequence[str],
         config_sha256: str,
         maximum_attempts: int,
     ) -> None:
         self._spool = spool
         self._supervisor = supervisor
         self._destinations = tuple(destinations)
+        self._include = tuple(include)
         self._config_sha256 = config_sha256
         self._maximum_attempts = maximum_attempts
         self._stopping = threading.Event()
@@ -153,7 +157,8 @@ class AnalysisLoop:
     ) -> None:
         ledger, extra = self._spool.ledger, {"series": series.id, "seconds": round(seconds, 2)}
         if analysis.refusal is None:
-            ledger.record_results(series.id, series.generation, results, self._destinations)
+            wanted = [result for result in results if result.kind.value in self._include]
+            ledger.record_results(series.id, series.generation, wanted, self._destinations)
             LOGGER.info("series analyzed", extra=extra)
         else:
             reason, detail = analysis.refusal

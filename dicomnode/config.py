@@ -97,7 +97,7 @@ class Spool(_Section):
 
     directory: Path = Path("/var/lib/dicomnode")
     minimum_free_gb: Annotated[float, Field(ge=0)] = 5.0
-    retention_days: Annotated[float, Field(gt=0)] = 30.0
+    retention_days: Annotated[float, Field(ge=0), _not_in_this_version("deleting old series")] = 0.0
 
 
 class Series(_Section):

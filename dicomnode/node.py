@@ -48,6 +48,7 @@ class Node:
                 self._spool,
                 Supervisor(config.analysis.model, config.analysis.device, config.analysis.timeout_seconds),
                 destinations,
+                include=config.report.include,
                 config_sha256=config.analysis_sha256(),
                 maximum_attempts=config.analysis.attempts,
             )

@@ -36,6 +36,7 @@ def test_the_commented_file_holds_every_key_with_its_default() -> None:
         ('[node]\nae_title = "A TITLE THAT IS TOO LONG"\n', "1 to 16 printable ASCII"),
         ('[access]\naddresses = ["10.0.0.0/99"]\n', "access.addresses.0"),
         ('[analysis]\ncluster = "ray://head"\n', "analysis.cluster: computing on a Ray cluster is not part"),
+        ("[spool]\nretention_days = 30\n", "spool.retention_days: deleting old series is not part"),
         ("[series]\nquiet_seconds = 60\ndeadline_seconds = 5\n", "deadline_seconds must not be shorter"),
         ('[report]\ninclude = ["sr"]\n', '"sr" needs "seg"'),
         ("[node\n", "node"),
@@ -46,9 +47,9 @@ def test_each_mistake_is_named(tmp_path: Path, text: str, expected: str) -> None
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
-    told = finding(tmp_path / "dicomnode.toml", "[node]\nport = -1\n[spool]\nretention_days = 0\n")
+    told = finding(tmp_path / "dicomnode.toml", "[node]\nport = -1\n[spool]\nminimum_free_gb = -1\n")
     assert "node.port" in told
-    assert "spool.retention_days" in told
+    assert "spool.minimum_free_gb" in told
 
 
 def test_two_destinations_of_one_name(tmp_path: Path) -> None:
