@@ -53,9 +53,7 @@ def analyze_series(
         return Analysis(results, (refused.reason, refused.detail))
     progress("measure", 0.0)
     measurements = _measure(volume, segmentation)
-    provenance = _provenance(
-        volume, segmentation, _with_card(config_sha256, segmenter.card.directory), segmenter.device
-    )
+    provenance = _provenance(volume, segmentation, segmenter, config_sha256)
     progress("report", 0.0)
     results = build_results(volume, segmentation, measurements, provenance, out)
     write_measurements_json(measurements, provenance, out / MEASUREMENTS_FILE)
@@ -77,15 +75,18 @@ def _measure(volume: Volume, segmentation: Segmentation) -> Measurements:
     return measure_segmentation(volume.hu, segmentation, volume.voxel_ml, quality)
 
 
-def _provenance(volume: Volume, segmentation: Segmentation, config_sha256: str, device: str) -> Provenance:
+def _provenance(
+    volume: Volume, segmentation: Segmentation, segmenter: Segmenter, config_sha256: str
+) -> Provenance:
     return Provenance(
         software=SOFTWARE,
         model=segmentation.model.name,
         model_version=segmentation.model.version,
         weights_sha256=segmentation.model.weights_sha256,
-        config_sha256=config_sha256,
+        config_sha256=_with_card(config_sha256, segmenter.card.directory),
         input_sha256=input_sha256(volume),
-        device=device,
+        device=segmenter.device,
+        parameters=segmenter.card.postprocessing.in_words(),
     )
 
 

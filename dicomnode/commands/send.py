@@ -10,6 +10,7 @@ import argparse
 from pathlib import Path
 
 from dicomnode.commands.common import CommandError
+from dicomnode.deliver.dicom_file import find_files
 from dicomnode.deliver.peer import parse_peer
 from dicomnode.deliver.sender import send_files
 from dicomnode.terminal import progress_bars
@@ -28,10 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Send everything; 1 when an instance was not taken."""
-    path: Path = arguments.directory
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-    if not path.exists() or not files:
-        raise CommandError(f"there is no file to send at {path}")
+    files = find_files(arguments.directory)
+    if not files:
+        raise CommandError(f"there is no file to send at {arguments.directory}")
     try:
         peer = parse_peer(arguments.to, calling_ae_title=arguments.calling)
     except ValueError as error:

@@ -167,6 +167,7 @@ def _group(
 def _algorithm(provenance: Provenance) -> list[ContentItem]:
     """TID 4019, once for all groups."""
     parameters = (
+        *provenance.parameters,
         f"weights_sha256={provenance.weights_sha256}",
         f"config_sha256={provenance.config_sha256}",
         f"input_sha256={provenance.input_sha256}",

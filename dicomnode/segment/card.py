@@ -79,6 +79,14 @@ class Postprocessing:
         if self.minimum_lesion_ml < 0:
             raise ValueError("minimum_lesion_ml must not be negative")
 
+    def in_words(self) -> tuple[str, ...]:
+        """One sentence a threshold, for the report."""
+        return (
+            f"lesion from a probability of {self.probability_threshold:g}",
+            f"consolidation from {self.consolidation_hu:g} HU (smoothed), GGO below",
+            f"separate lesions below {self.minimum_lesion_ml:g} mL are dropped",
+        )
+
 
 @dataclass(frozen=True)
 class Figures:
