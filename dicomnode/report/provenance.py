@@ -11,7 +11,7 @@ class Provenance:
     """Software, model, weights, configuration and input behind a result; digests are SHA-256 in hex.
 
     ``parameters`` are the model's thresholds in words, one sentence each. ``device`` is where the model ran
-    ("cpu", "cuda"); it belongs to the record in ``measurements.json`` and not to the DICOM objects, which stay
+    ("cpu", "cuda"); it belongs to the record in ``measurements.json``, not to the DICOM objects, which stay
     the same wherever they were computed.
     """
 
