@@ -14,6 +14,7 @@ from dicomnode.assemble.volume import Volume
 from dicomnode.measure.measure import measure_segmentation
 from dicomnode.measure.measurements import Measurements
 from dicomnode.measure.quality import assess_quality
+from dicomnode.report.nifti import write_nifti
 from dicomnode.report.overview import write_overview
 from dicomnode.report.provenance import Provenance
 from dicomnode.report.record import write_measurements_json
@@ -33,11 +34,12 @@ def analyze_series(
     *,
     config_sha256: str,
     progress: Progress = no_progress,
+    nifti: bool = False,
 ) -> Analysis:
     """Measure the CT series in ``paths`` and write its results to ``out``.
 
-    ``out`` gets ``seg.dcm``, ``sr.dcm``, ``measurements.json`` and ``overview.png``; a series that can't be
-    measured gets ``refusal.dcm`` that says why.
+    ``out`` gets ``seg.dcm``, ``sr.dcm``, ``measurements.json``, ``overview.png``, and the masks as NIfTI if
+    ``nifti``; a series that can't be measured gets ``refusal.dcm`` that says why.
 
     Raises
     ------
@@ -58,6 +60,8 @@ def analyze_series(
     results = build_results(volume, segmentation, measurements, provenance, out)
     write_measurements_json(measurements, provenance, out / MEASUREMENTS_FILE)
     write_overview(volume, segmentation, measurements, out / OVERVIEW_FILE)
+    if nifti:
+        write_nifti(volume, segmentation, out)
     progress("report", 1.0)
     return Analysis(results)
 

@@ -4,7 +4,7 @@ Each series below DIR gets a folder of its own in OUT with the DICOM results (se
 measurements.json and overview.png. A series that can't be measured gets refusal.dcm, which says why.
 
   dicomnode analyze ct/ --out results/
-  dicomnode analyze archive/ --out results/ --device cpu --format seg,sr,nifti
+  dicomnode analyze archive/ --out results/ --device cpu --format sr,nifti
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import hashlib
 import re
 from pathlib import Path
 
-from rich.progress import Progress
+from rich.progress import Progress as Bars
+from rich.progress import TaskID
 
-from dicomnode.analysis import Analysis
+from dicomnode.analysis import Analysis, Progress
 from dicomnode.assemble.series import SeriesFiles, find_series
 from dicomnode.commands.common import CommandError
 from dicomnode.config import Analysis as AnalysisSettings
@@ -27,7 +28,8 @@ from dicomnode.segment.card import ModelError
 from dicomnode.segment.segmenter import Segmenter
 from dicomnode.terminal import print_table, progress_bars
 
-FORMATS = ("seg", "sr")
+FORMATS = ("seg", "sr", "nifti")
+DEFAULT_FORMATS = ("seg", "sr")
 UID_AS_FOLDER_NAME = re.compile(r"[0-9][0-9.]{0,63}")
 STAGES = {"load": 0.0, "assemble": 0.02, "lungs": 0.1, "lesions": 0.2, "measure": 0.9, "report": 0.92}
 """Where each stage begins on a progress bar from 0 to 1."""
@@ -48,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         type=_formats,
-        default=FORMATS,
-        help=f"result objects to keep, of {','.join(FORMATS)} (default: all)",
+        default=DEFAULT_FORMATS,
+        help=f"what to write, of {','.join(FORMATS)} (default: {','.join(DEFAULT_FORMATS)})",
     )
 
 
@@ -69,14 +71,23 @@ def run(arguments: argparse.Namespace) -> int:
     with progress_bars() as bars:
         for number, series in enumerate(found, 1):
             out = arguments.out / folder_name(series)
+            title = f"series {number} of {len(found)}"
+            task = bars.add_task(title, total=1.0)
             try:
-                analysis = _analyze(
-                    series, segmenter, out, settings, bars, f"series {number} of {len(found)}"
+                analysis = analyze_series(
+                    series.paths,
+                    segmenter,
+                    out,
+                    config_sha256=settings.analysis_sha256(),
+                    progress=_show_on(bars, task, title),
+                    nifti="nifti" in arguments.format,
                 )
             except (ReportError, OSError) as error:
                 failed += 1
                 rows.append((series.series_instance_uid, len(series.paths), f"failed: {error}", ""))
                 continue
+            finally:
+                bars.remove_task(task)
             _keep_formats(analysis, arguments.format)
             measured += analysis.refusal is None
             rows.append((series.series_instance_uid, len(series.paths), _outcome(analysis), out))
@@ -101,20 +112,11 @@ def folder_name(series: SeriesFiles) -> str:
     return "series-" + hashlib.sha256(uid.encode()).hexdigest()[:16]
 
 
-def _analyze(
-    series: SeriesFiles, segmenter: Segmenter, out: Path, settings: Config, bars: Progress, title: str
-) -> Analysis:
-    task = bars.add_task(title, total=1.0)
-
-    def progress(stage: str, fraction: float) -> None:
+def _show_on(bars: Bars, task: TaskID, title: str) -> Progress:
+    def show(stage: str, fraction: float) -> None:
         bars.update(task, completed=stage_fraction(stage, fraction), description=f"{title}: {stage}")
 
-    try:
-        return analyze_series(
-            series.paths, segmenter, out, config_sha256=settings.analysis_sha256(), progress=progress
-        )
-    finally:
-        bars.remove_task(task)
+    return show
 
 
 def _outcome(analysis: Analysis) -> str:
