@@ -26,4 +26,4 @@ class Provenance:
 
     def to_json(self) -> dict[str, Any]:
         """The contract's names."""
-        return asdict(self)
+        return {**asdict(self), "parameters": list(self.parameters)}
