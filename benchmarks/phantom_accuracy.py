@@ -17,9 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from dicomnode.assemble.assemble import assemble_series
-from dicomnode.measure.measure import measure_segmentation
-from dicomnode.measure.quality import assess_quality
 from dicomnode.phantom import LesionKind, LesionSpec, Phantom, PhantomSpec, build_phantom, write_series
+from dicomnode.pipeline import measure_volume
 from dicomnode.segment.segmentation import Label, Lobe, Segmentation
 from dicomnode.segment.segmenter import Segmenter
 
@@ -64,18 +63,7 @@ def add_rows(table: Table, seed: int, phantom: Phantom, segmenter: Segmenter) ->
         volume = assemble_series(write_series(phantom, Path(directory)))
     by_model = segmenter.segment(volume)
     both = [
-        measure_segmentation(
-            volume.hu,
-            segmentation,
-            volume.voxel_ml,
-            assess_quality(
-                slice_thickness_mm=None,
-                slice_spacing_mm=volume.spacing_mm[0],
-                slices=len(volume.instances),
-                kernel=None,
-                contrast=None,
-            ),
-        ).to_json()
+        measure_volume(volume, segmentation).to_json()
         for segmentation in (with_true_lesions(by_model, phantom), by_model)
     ]
     for name in MEASURES:

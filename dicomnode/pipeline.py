@@ -54,7 +54,7 @@ def analyze_series(
         results = build_refusal(paths, refused.reason, refused.detail, SOFTWARE, out)
         return Analysis(results, (refused.reason, refused.detail))
     progress("measure", 0.0)
-    measurements = _measure(volume, segmentation)
+    measurements = measure_volume(volume, segmentation)
     provenance = _provenance(volume, segmentation, segmenter, config_sha256)
     progress("report", 0.0)
     results = build_results(volume, segmentation, measurements, provenance, out)
@@ -66,7 +66,8 @@ def analyze_series(
     return Analysis(results)
 
 
-def _measure(volume: Volume, segmentation: Segmentation) -> Measurements:
+def measure_volume(volume: Volume, segmentation: Segmentation) -> Measurements:
+    """Measure a segmented volume, with the quality of what its header and masks say."""
     acquisition = volume.acquisition
     quality = assess_quality(
         slice_thickness_mm=acquisition.slice_thickness_mm,

@@ -22,8 +22,7 @@ from dicomnode.demo.pacs_client import FoundSeries, PacsClient
 from dicomnode.demo.phantom_ct import write_phantom_ct
 from dicomnode.demo.read_back import segmentation_from
 from dicomnode.demo.table import measurement_table
-from dicomnode.measure.measure import measure_segmentation
-from dicomnode.measure.quality import assess_quality
+from dicomnode.pipeline import measure_volume
 from dicomnode.report.overview import write_overview
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.spool import LEDGER_NAME
@@ -182,14 +181,7 @@ class Demonstration:
             return 1
         volume = assemble_series(series.paths)
         segmentation = segmentation_from(answers["SEG"], volume)
-        quality = assess_quality(
-            slice_thickness_mm=volume.acquisition.slice_thickness_mm,
-            slice_spacing_mm=volume.spacing_mm[0],
-            slices=len(volume.instances),
-            kernel=volume.acquisition.kernel,
-            contrast=volume.acquisition.contrast,
-        )
-        measured = measure_segmentation(volume.hu, segmentation, volume.voxel_ml, quality)
+        measured = measure_volume(volume, segmentation)
         self._console.print(measurement_table(answers["SR"], measured.to_json(), self._truth))
         picture = self._directory / "overview.png"
         write_overview(volume, segmentation, measured, picture)

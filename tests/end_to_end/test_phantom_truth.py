@@ -9,10 +9,9 @@ import pytest
 
 from dicomnode.assemble.assemble import assemble_series
 from dicomnode.assemble.orientation import AxisOrder
-from dicomnode.measure.measure import measure_segmentation
 from dicomnode.measure.measurements import Measurements
-from dicomnode.measure.quality import assess_quality
 from dicomnode.phantom import LesionKind, LesionSpec, Phantom, PhantomSpec, build_phantom, write_series
+from dicomnode.pipeline import measure_volume
 from dicomnode.segment.lungs import find_lungs
 from dicomnode.segment.segmentation import Label, Lobe, ModelIdentity, Segmentation
 
@@ -71,14 +70,7 @@ def measure_with_true_lesions(phantom: Phantom, directory: Path) -> tuple[Measur
     labels = np.where(sides > 0, np.uint8(Label.NORMAL_LUNG), np.uint8(Label.BACKGROUND))
     labels[lesion] = phantom.labels[lesion]
     segmentation = Segmentation(labels, sides, np.zeros_like(labels), ModelIdentity("truth", "1", ""))
-    quality = assess_quality(
-        slice_thickness_mm=None,
-        slice_spacing_mm=volume.spacing_mm[0],
-        slices=len(volume.instances),
-        kernel=None,
-        contrast=None,
-    )
-    return measure_segmentation(volume.hu, segmentation, volume.voxel_ml, quality), kept
+    return measure_volume(volume, segmentation), kept
 
 
 def percent_off(measured: dict[str, float], phantom: Phantom, name: str) -> float:
