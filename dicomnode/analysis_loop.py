@@ -13,6 +13,7 @@ from pathlib import Path
 from dicomnode.analysis import Analysis
 from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.deliver.delivery import Destination
+from dicomnode.receive.presentation_contexts import CT_IMAGE_STORAGE, STORAGE_SOP_CLASSES
 from dicomnode.report.result_set import ResultFile
 from dicomnode.spool.errors import SupersededError
 from dicomnode.spool.instances import make_durable
@@ -25,16 +26,7 @@ LOGGER = logging.getLogger(__name__)
 NOT_IMAGES = "objects that are no CT images are kept; they are not measured and get no report"
 FAILED_REASON = "analysis_failed"
 
-KEPT_ONLY = frozenset(
-    {
-        "1.2.840.10008.5.1.4.1.1.66.4",  # Segmentation
-        "1.2.840.10008.5.1.4.1.1.66.7",  # Label Map Segmentation
-        "1.2.840.10008.5.1.4.1.1.88.11",  # Basic Text SR
-        "1.2.840.10008.5.1.4.1.1.88.22",  # Enhanced SR
-        "1.2.840.10008.5.1.4.1.1.88.33",  # Comprehensive SR
-        "1.2.840.10008.5.1.4.1.1.88.34",  # Comprehensive 3D SR
-    }
-)
+KEPT_ONLY = STORAGE_SOP_CLASSES.keys() - {CT_IMAGE_STORAGE}
 
 
 class AnalysisLoop:

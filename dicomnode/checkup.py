@@ -13,7 +13,7 @@ from typing import Literal
 from dicomnode.config import Config, Tls
 from dicomnode.deliver.peer import Peer, echo
 from dicomnode.node import destination_of
-from dicomnode.segment.card import ModelError, load_card, models_directory
+from dicomnode.segment.card import ModelError, load_installed_card
 
 GIGABYTE = 1e9
 
@@ -102,7 +102,7 @@ def _check_spool(config: Config) -> Iterator[Finding]:
 def _check_model(config: Config) -> Iterator[Finding]:
     name = config.analysis.model
     try:
-        card = load_card(models_directory() / name)
+        card = load_installed_card(name)
     except ModelError as error:
         yield Finding("model", "wrong", str(error))
     else:

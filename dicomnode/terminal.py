@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -28,12 +29,17 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
     console().print(table)
 
 
+def when(seconds: float | None) -> str:
+    """Local date and time of ``seconds`` since 1970 UTC; empty for ``None``."""
+    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
 def console() -> Console:
     """Standard output; in a pipe as wide as it takes, so that no cell is cut."""
     return Console(width=None if sys.stdout.isatty() else 160, highlight=False)
 
 
-def progress_bars(*, transient: bool = True) -> Progress:
+def progress_bars() -> Progress:
     """Progress bars on standard error, so that standard output stays clean."""
     return Progress(
         SpinnerColumn(),
@@ -42,5 +48,5 @@ def progress_bars(*, transient: bool = True) -> Progress:
         TextColumn("{task.percentage:>3.0f} %"),
         TimeElapsedColumn(),
         console=Console(stderr=True),
-        transient=transient,
+        transient=True,
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from dicomnode.analysis import MEASUREMENTS_FILE, OVERVIEW_FILE
 from dicomnode.commands.common import add_config_argument, read_config
 from dicomnode.commands.status import open_ledger
 from dicomnode.spool.records import SeriesDetails
-from dicomnode.terminal import console, print_json, print_table
+from dicomnode.spool.spool import results_path
+from dicomnode.terminal import console, print_json, print_table, when
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the series with its instances, results, deliveries and measurements."""
     with open_ledger(arguments) as ledger:
         details = ledger.show(arguments.series)
-    results = read_config(arguments).spool.directory / "results" / details.series.id
-    results /= str(details.series.generation)
+    spool_directory = read_config(arguments).spool.directory
+    results = results_path(spool_directory, details.series.id, details.series.generation)
     measurements = _measurements(results)
     if arguments.json:
         print_json({**_as_json(details), "measurements": measurements, "directory": str(results)})
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print_details(details: SeriesDetails, results: Path, measurements: dict[str, Any] | None) -> None:
     series, out = details.series, console()
-    out.print(f"[bold]Series {series.id}[/bold]: {series.state.value} since {_when(series.state_since)}")
+    out.print(f"[bold]Series {series.id}[/bold]: {series.state.value} since {when(series.state_since)}")
     for name, value in (
         ("reason", series.reason),
         ("detail", series.detail),
@@ -50,7 +50,7 @@ def _print_details(details: SeriesDetails, results: Path, measurements: dict[str
         ("Study Instance UID", series.study_instance_uid),
         ("Series Instance UID", series.series_instance_uid),
         ("instances", f"{series.instances}, {series.bytes / 1e6:.1f} MB, generation {series.generation}"),
-        ("received", f"{_when(series.created_at)} to {_when(series.last_received_at)}"),
+        ("received", f"{when(series.created_at)} to {when(series.last_received_at)}"),
         ("sent by", ", ".join(sorted({i.calling_ae_title for i in details.instances}))),
         ("analysis attempts", series.attempts),
     ):
@@ -61,7 +61,7 @@ def _print_details(details: SeriesDetails, results: Path, measurements: dict[str
         print_table("Results", ("Kind", "SOP Instance UID", "Generation", "File"), rows)
     if details.deliveries:
         deliveries = [
-            (d.destination, d.kind, d.state.value, d.attempts, _when(d.delivered_at), d.last_error)
+            (d.destination, d.kind, d.state.value, d.attempts, when(d.delivered_at), d.last_error)
             for d in details.deliveries
         ]
         columns = ("Destination", "Kind", "State", "Attempts", "Delivered", "Last error")
@@ -87,7 +87,3 @@ def _as_json(details: SeriesDetails) -> dict[str, Any]:
 
 def _rounded(value: object) -> object:
     return f"{value:.4g}" if isinstance(value, float) else value
-
-
-def _when(seconds: float | None) -> str:
-    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

@@ -8,7 +8,6 @@ Examples:
 from __future__ import annotations
 
 import argparse
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.records import SeriesRecord
 from dicomnode.spool.spool import LEDGER_NAME
 from dicomnode.spool.states import SeriesState
-from dicomnode.terminal import console, print_json, print_table
+from dicomnode.terminal import console, print_json, print_table, when
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         for waiting in backlog:
             console().print(
                 f"{waiting.pending} result objects wait for {waiting.destination}, the oldest since "
-                f"{_when(waiting.oldest_created_at)}: {waiting.last_error or 'not tried yet'}"
+                f"{when(waiting.oldest_created_at)}: {waiting.last_error or 'not tried yet'}"
             )
     return 1 if any(one.state is SeriesState.FAILED for one in series) else 0
 
@@ -61,16 +60,12 @@ def _row(series: SeriesRecord) -> tuple[object, ...]:
     return (
         series.id,
         series.state.value,
-        _when(series.state_since),
+        when(series.state_since),
         series.instances,
         f"{series.bytes / 1e6:.1f}",
         series.reason,
         series.detail or series.completeness,
     )
-
-
-def _when(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 @contextmanager

@@ -161,6 +161,8 @@ class Demonstration:
         found: list[FoundSeries] = []
         while not found and time.monotonic() < deadline:
             found = [s for s in client.find_series(series.study_instance_uid) if s.modality in ("SEG", "SR")]
+            if not found:  # a refusal's report may still be on its way
+                time.sleep(POLL_SECONDS)
         answers: dict[str, Dataset] = {}
         for one in found:
             self._say(f"in the PACS: {one.modality} series {one.series_instance_uid} ({one.description})")

@@ -140,13 +140,9 @@ class ModelCard:
 
 
 def models_directory() -> Path:
-    """The models: in ``DICOMNODE_MODELS``, else inside the installed package, else in the repository."""
+    """The folder of models: ``DICOMNODE_MODELS``, else the one inside the package."""
     chosen = os.environ.get(MODELS_VARIABLE)
-    if chosen:
-        return Path(chosen)
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "models"
-    return installed if installed.is_dir() else package.parent / "models"
+    return Path(chosen) if chosen else Path(__file__).resolve().parents[1] / "models"
 
 
 def installed_models(models: Path | None = None) -> list[ModelCard]:
@@ -159,6 +155,22 @@ def installed_models(models: Path | None = None) -> list[ModelCard]:
     """
     root = models_directory() if models is None else models
     return [load_card(card.parent) for card in sorted(root.glob(f"*/{CARD_FILE}"))]
+
+
+def load_installed_card(name: str, models: Path | None = None) -> ModelCard:
+    """Card of the model called ``name`` in a folder (default :func:`models_directory`), checksum verified.
+
+    Raises
+    ------
+    ModelError
+        If no model of that name is there, or as :func:`load_card`.
+    """
+    root = models_directory() if models is None else models
+    known = sorted(card.parent.name for card in root.glob(f"*/{CARD_FILE}"))
+    if name not in known:
+        listed = ", ".join(known) or "none"
+        raise ModelError(f"no model {name!r} in {root}; installed are: {listed}")
+    return load_card(root / name)
 
 
 def load_card(directory: Path) -> ModelCard:

@@ -9,7 +9,7 @@ import numpy as np
 
 from dicomnode.assemble.orientation import AxisOrder
 from dicomnode.assemble.volume import Volume
-from dicomnode.segment.card import CARD_FILE, ModelCard, ModelError, load_card, models_directory
+from dicomnode.segment.card import ModelCard, load_installed_card
 from dicomnode.segment.lesions import LesionModel, choose_device
 from dicomnode.segment.lungs import find_lungs
 from dicomnode.segment.segmentation import Segmentation
@@ -42,7 +42,7 @@ class Segmenter:
         ModelError
             If the model isn't installed, is damaged, or the device isn't there.
         """
-        return cls(LesionModel(load_card(_folder(model_name, models_directory)), choose_device(device)))
+        return cls(LesionModel(load_installed_card(model_name, models_directory), choose_device(device)))
 
     @property
     def card(self) -> ModelCard:
@@ -77,15 +77,6 @@ class Segmenter:
             model=self.card.identity,
             flags=lungs.flags,
         )
-
-
-def _folder(model_name: str, models: Path | None) -> Path:
-    root = models_directory() if models is None else models
-    known = sorted(card.parent.name for card in root.glob(f"*/{CARD_FILE}"))
-    if model_name not in known:
-        listed = ", ".join(known) or "none"
-        raise ModelError(f"no model {model_name!r} in {root}; installed are: {listed}")
-    return root / model_name
 
 
 def _nothing(step: str, done: float) -> None:

@@ -32,6 +32,11 @@ class Recovery:
     lost: int
 
 
+def results_path(spool_directory: Path, series_id: str, generation: int) -> Path:
+    """Where the result files of one generation of a series lie."""
+    return spool_directory / _RESULTS / series_id / str(generation)
+
+
 class Spool:
     """The durable part of one node; only one process at a time may open it.
 
@@ -108,11 +113,10 @@ class Spool:
 
     def results_directory(self, series_id: str, generation: int) -> Path:
         """A directory for the result files of one generation of a series, made durably if missing."""
-        directory = self.directory
-        for name in (_RESULTS, series_id, str(generation)):
-            directory /= name
-            directory.mkdir(exist_ok=True)
-            sync_directory(directory.parent)
+        directory = results_path(self.directory, series_id, generation)
+        for folder in (directory.parent.parent, directory.parent, directory):
+            folder.mkdir(exist_ok=True)
+            sync_directory(folder.parent)
         return directory
 
     def free_bytes(self) -> int:
