@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -17,42 +16,15 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from dicomnode.config_values import AETitle, HttpAddress, Network, PeerAddress, Port, not_in_this_version
+
 ENVIRONMENT_PREFIX = "DICOMNODE_"
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class ConfigError(Exception):
     """The configuration can't be used; the message has one line a finding, each naming its key."""
-
-
-def _application_entity(title: str) -> str:
-    """AE title: 1 to 16 printable ASCII characters without backslash (PS3.5 6.2, VR AE)."""
-    stripped = title.strip()
-    if not 1 <= len(stripped) <= 16 or not stripped.isascii() or not stripped.isprintable() or "\\" in title:
-        raise ValueError(
-            f"an AE title has 1 to 16 printable ASCII characters without backslash, not {title!r}"
-        )
-    return stripped
-
-
-def _network(address: str) -> str:
-    ipaddress.ip_network(address, strict=False)
-    return address
-
-
-AETitle = Annotated[str, AfterValidator(_application_entity)]
-Network = Annotated[str, AfterValidator(_network)]
-Port = Annotated[int, Field(ge=0, le=65535)]
-
-
-def _not_in_this_version(feature: str) -> AfterValidator:
-    """A key of the contract whose feature is missing must not be accepted in silence."""
-
-    def refuse(value: object) -> object:
-        if value:
-            raise ValueError(f"{feature} is not part of this version; leave the key out")
-        return value
-
-    return AfterValidator(refuse)
 
 
 class _Section(BaseModel):
@@ -82,6 +54,7 @@ class Node(_Section):
     port: Port = 11112
     max_associations: Annotated[int, Field(ge=1, le=1000)] = 32
     max_pdu: Annotated[int, Field(ge=4096, le=1 << 20)] = 128 * 1024
+    max_instance_mb: Annotated[float, Field(gt=0)] = 512.0
     tls: Tls | None = None
 
 
@@ -97,16 +70,17 @@ class Spool(_Section):
 
     directory: Path = Path("/var/lib/dicomnode")
     minimum_free_gb: Annotated[float, Field(ge=0)] = 5.0
-    retention_days: Annotated[float, Field(ge=0), _not_in_this_version("deleting old series")] = 0.0
+    retention_days: Annotated[float, Field(ge=0)] = 0.0
 
 
 class Series(_Section):
     """When a series counts as complete, and which series are wanted."""
 
     quiet_seconds: Annotated[float, Field(gt=0)] = 10.0
+    release_seconds: Annotated[float, Field(gt=0)] = 2.0
     deadline_seconds: Annotated[float, Field(gt=0)] = 900.0
-    count_source: Annotated[str, _not_in_this_version("counting by C-FIND at the source")] = ""
-    accept: Annotated[dict[str, str], _not_in_this_version("choosing series by attributes")] = Field(
+    count_source: PeerAddress = ""
+    accept: Annotated[dict[str, str], not_in_this_version("choosing series by attributes")] = Field(
         default_factory=dict
     )
 
@@ -114,6 +88,8 @@ class Series(_Section):
     def _ordered(self) -> Series:
         if self.deadline_seconds < self.quiet_seconds:
             raise ValueError("deadline_seconds must not be shorter than quiet_seconds")
+        if self.quiet_seconds < self.release_seconds and "release_seconds" in self.model_fields_set:
+            raise ValueError("release_seconds must not be longer than quiet_seconds")
         return self
 
 
@@ -125,7 +101,8 @@ class Analysis(_Section):
     timeout_seconds: Annotated[float, Field(gt=0)] = 900.0
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
     workers: Annotated[int, Field(ge=1, le=64)] = 1
-    cluster: Annotated[str, _not_in_this_version("computing on a Ray cluster")] = ""
+    waiting_alarm_seconds: Annotated[float, Field(gt=0)] = 3600.0
+    cluster: Annotated[str, not_in_this_version("computing on a Ray cluster")] = ""
 
 
 class Report(_Section):
@@ -158,27 +135,44 @@ class Destination(_Section):
     host: str
     port: Annotated[int, Field(ge=1, le=65535)]
     tls: Tls | None = None
-    accepts: tuple[Literal["seg", "sr"], ...] = ("seg", "sr")
-    commitment: Annotated[bool, _not_in_this_version("storage commitment")] = False
+    accepts: tuple[Literal["seg", "sr", "sc"], ...] = ("seg", "sr")
+    commitment: bool = False
     retry: Retry = Field(default_factory=Retry)
-    stow_url: Annotated[str, _not_in_this_version("DICOMweb STOW-RS")] = ""
+    alarm_seconds: Annotated[float, Field(gt=0)] = 3600.0
+    stow_url: HttpAddress = ""
+    stow_headers: dict[str, SecretStr] = Field(default_factory=dict)
+
+
+class Source(_Section):
+    """A system that sends, where the node can call it back: to report storage commitment."""
+
+    ae_title: AETitle
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)]
+    tls: Tls | None = None
 
 
 class Web(_Section):
-    """The page; not part of this version, so a port other than 0 (off) is refused."""
+    """``/metrics``, ``/healthz`` and ``/readyz``; port 0 turns them off."""
 
     host: str = "127.0.0.1"
-    port: Annotated[Port, _not_in_this_version("the page")] = 0
-    token: Annotated[str, _not_in_this_version("the page")] = ""
+    port: Port = 0
+    token: SecretStr = SecretStr("")
+
+    @model_validator(mode="after")
+    def _open_only_with_token(self) -> Web:
+        if self.port and not self.token.get_secret_value() and self.host not in _LOOPBACK:
+            raise ValueError("token: an address other than loopback needs an access token")
+        return self
 
 
 class Log(_Section):
-    """What is logged, and how; never patient identifiers."""
+    """What is logged, and how; patient identifiers only with ``identifiers``."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     format: Literal["text", "json"] = "text"
-    identifiers: Annotated[bool, _not_in_this_version("logging patient identifiers")] = False
-    audit_file: Annotated[str, _not_in_this_version("the audit trail")] = ""
+    identifiers: bool = False
+    audit_file: Path | None = None
 
 
 class Config(BaseSettings):
@@ -198,6 +192,7 @@ class Config(BaseSettings):
     analysis: Analysis = Field(default_factory=Analysis)
     report: Report = Field(default_factory=Report)
     destination: tuple[Destination, ...] = ()
+    source: tuple[Source, ...] = ()
     web: Web = Field(default_factory=Web)
     log: Log = Field(default_factory=Log)
 

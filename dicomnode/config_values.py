@@ -1,0 +1,57 @@
+"""Types of single configuration values, each with the sentence that a wrong one gets."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+_PEER_ADDRESS = re.compile(r"[^@\\]{1,16}@(\[[0-9A-Fa-f:.%]+\]|[^:@\[\]]+):[0-9]{1,5}")
+
+
+def _application_entity(title: str) -> str:
+    """AE title: 1 to 16 printable ASCII characters without backslash (PS3.5 6.2, VR AE)."""
+    stripped = title.strip()
+    if not 1 <= len(stripped) <= 16 or not stripped.isascii() or not stripped.isprintable() or "\\" in title:
+        raise ValueError(
+            f"an AE title has 1 to 16 printable ASCII characters without backslash, not {title!r}"
+        )
+    return stripped
+
+
+def _network(address: str) -> str:
+    ipaddress.ip_network(address, strict=False)
+    return address
+
+
+def _peer_address(address: str) -> str:
+    """``AE@HOST:PORT``, an IPv6 address in brackets; empty for none."""
+    if address and not _PEER_ADDRESS.fullmatch(address):
+        raise ValueError(f"a peer is written AE@HOST:PORT, for example PACS@192.0.2.7:104, not {address!r}")
+    return address
+
+
+def _http_address(address: str) -> str:
+    if address and not address.startswith(("http://", "https://")):
+        raise ValueError(f"a DICOMweb address begins with https:// or http://, not {address!r}")
+    return address.rstrip("/")
+
+
+AETitle = Annotated[str, AfterValidator(_application_entity)]
+Network = Annotated[str, AfterValidator(_network)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+PeerAddress = Annotated[str, AfterValidator(_peer_address)]
+HttpAddress = Annotated[str, AfterValidator(_http_address)]
+
+
+def not_in_this_version(feature: str) -> AfterValidator:
+    """A key of the contract whose feature is missing must not be accepted in silence."""
+
+    def refuse(value: object) -> object:
+        if value:
+            raise ValueError(f"{feature} is not part of this version; leave the key out")
+        return value
+
+    return AfterValidator(refuse)
