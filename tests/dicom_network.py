@@ -101,6 +101,16 @@ def storescp(directory: Path, *options: str, port: int = 0) -> Iterator[tuple[in
         running.wait()
 
 
+def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 signed by itself, and its key."""
+    cert, key = folder / f"{name}.crt", folder / f"{name}.key"
+    command = [installed("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-keyout", str(key), "-out", str(cert), "-days", "2", "-subj", f"/CN={name}"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(command, check=True, capture_output=True)
+    return cert, key
+
+
 def free_port() -> int:
     """A port that nobody listens on now."""
     with socket.socket() as probe:

@@ -1,13 +1,13 @@
 """Look through an encoded data set without decoding it: is it whole, and which instance is it?
 
-Only tags and lengths are read (PS3.5 7.1, 7.5, A.4). Nothing is copied but the four UIDs.
+Only tags and lengths are read (PS3.5 7.1, 7.5, A.4). Nothing is copied but what identifies the instance.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
@@ -27,6 +27,13 @@ _UIDS = {
     0x0020000D: "study_instance_uid",
     0x0020000E: "series_instance_uid",
 }
+_PATIENT_ELEMENTS = {
+    0x00080005: "character_set",
+    0x00080050: "accession_number",
+    0x00100010: "patient_name",
+    0x00100020: "patient_id",
+}
+_LONGEST_PATIENT_ELEMENT = 1024
 _NAMES = {
     "sop_class_uid": "SOP Class UID",
     "sop_instance_uid": "SOP Instance UID",
@@ -40,6 +47,16 @@ class UnreadableDatasetError(Exception):
 
 
 @dataclass(frozen=True)
+class PatientElements:
+    """Whose data set it is, as written; for the audit trail and, if configured, the log, and nothing else."""
+
+    character_set: bytes = b""
+    accession_number: bytes = b""
+    patient_name: bytes = b""
+    patient_id: bytes = b""
+
+
+@dataclass(frozen=True)
 class DatasetIdentity:
     """Which instance a data set is; the values as written, padding removed, otherwise unchecked."""
 
@@ -47,6 +64,7 @@ class DatasetIdentity:
     sop_instance_uid: str
     study_instance_uid: str
     series_instance_uid: str
+    patient: PatientElements = field(default_factory=PatientElements, repr=False)
 
 
 def scan_dataset(data: bytes | memoryview, transfer_syntax_uid: str) -> DatasetIdentity:
@@ -73,15 +91,23 @@ def scan_dataset(data: bytes | memoryview, transfer_syntax_uid: str) -> DatasetI
         byte_order=">" if transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN else "<",
     )
     scanner.elements(0, top=True)
-    for field, name in _NAMES.items():
-        if not scanner.uids.get(field):
+    for uid, name in _NAMES.items():
+        if not scanner.uids.get(uid):
             raise UnreadableDatasetError(f"no {name} in the data set")
-    return DatasetIdentity(**scanner.uids)
+    uids = scanner.uids
+    return DatasetIdentity(
+        uids["sop_class_uid"],
+        uids["sop_instance_uid"],
+        uids["study_instance_uid"],
+        uids["series_instance_uid"],
+        PatientElements(**scanner.patient),
+    )
 
 
 class _Scanner:
     def __init__(self, data: memoryview, *, explicit: bool, byte_order: str) -> None:
         self.uids: dict[str, str] = {}
+        self.patient: dict[str, bytes] = {}
         self._data = data
         self._end = len(data)
         self._explicit = explicit
@@ -103,6 +129,8 @@ class _Scanner:
                 raise UnreadableDatasetError(f"truncated in element ({tag >> 16:04X},{tag & 0xFFFF:04X})")
             if top and tag in _UIDS:
                 self.uids[_UIDS[tag]] = _text(self._data[offset : offset + length])
+            elif top and tag in _PATIENT_ELEMENTS and length <= _LONGEST_PATIENT_ELEMENT:
+                self.patient[_PATIENT_ELEMENTS[tag]] = bytes(self._data[offset : offset + length])
             offset += length
         if not top:
             raise UnreadableDatasetError("truncated inside a sequence item")

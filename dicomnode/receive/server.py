@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from pynetdicom import _config as pynetdicom_config
@@ -18,6 +18,7 @@ from pynetdicom.association import Association
 
 from dicomnode.receive.access import AccessPolicy, Rejection
 from dicomnode.receive.completeness import CompletenessSettings, CompletenessWatch
+from dicomnode.receive.observer import Caller, Observers, ReceiveObserver
 from dicomnode.receive.presentation_contexts import follow_proposal, supported_contexts
 from dicomnode.receive.store import StoreHandler
 from dicomnode.receive.transport import ConnectionServer, hang_up, wake_without_request
@@ -73,16 +74,25 @@ class StorageServer:
         Where instances are kept; its :meth:`~dicomnode.spool.spool.Spool.recover` has run.
     decodable_transfer_syntaxes:
         UIDs of the transfer syntaxes that the node can decode; only these are accepted.
+    observers:
+        Are told what happens.
     """
 
     def __init__(
-        self, settings: ServerSettings, spool: Spool, decodable_transfer_syntaxes: Iterable[str]
+        self,
+        settings: ServerSettings,
+        spool: Spool,
+        decodable_transfer_syntaxes: Iterable[str],
+        observers: Sequence[ReceiveObserver] = (),
     ) -> None:
         self._settings = settings
         self._access = settings.access
         self._completeness = CompletenessWatch(spool.ledger, settings.completeness)
         self._contexts = supported_contexts(decodable_transfer_syntaxes)
-        self._store = StoreHandler(spool, self._completeness, lambda event: self._number(event.assoc))
+        self._observer = Observers(observers)
+        self._store = StoreHandler(
+            spool, self._completeness, lambda event: self._caller(event.assoc), self._observer
+        )
         self._numbers: weakref.WeakKeyDictionary[Association, int] = weakref.WeakKeyDictionary()
         self._next_number = itertools.count(1)
         self._admitted: set[int] = set()
@@ -131,6 +141,7 @@ class StorageServer:
             maximum_connections=self._maximum_connections,
             handshake_seconds=self._settings.negotiation_seconds,
             association_ended=self._on_ended,
+            connection_failed=self._observer.connection_failed,
         )
         self._completeness.start()
         self._thread = threading.Thread(target=self._running.serve, name="storage-scp", daemon=True)
@@ -165,6 +176,10 @@ class StorageServer:
                 self._numbers[association] = next(self._next_number)
             return self._numbers[association]
 
+    def _caller(self, association: Association) -> Caller:
+        requestor = association.requestor
+        return Caller(self._number(association), requestor.ae_title.strip(), requestor.address)
+
     def _on_requested(self, event: evt.Event) -> None:
         association = event.assoc
         request = association.requestor.primitive
@@ -181,6 +196,9 @@ class StorageServer:
             rejection.sentence,
             extra={"association": self._number(association), "peer": address},
         )
+        self._observer.association_rejected(
+            Caller(self._number(association), request.calling_ae_title.strip(), address), rejection
+        )
         association.acse.send_reject(rejection.result, rejection.source, rejection.reason)
         association.kill()
 
@@ -194,14 +212,15 @@ class StorageServer:
         return None
 
     def _on_established(self, event: evt.Event) -> None:
-        requestor = event.assoc.requestor
+        caller = self._caller(event.assoc)
         event.assoc.dul.socket.pdu_seconds = self._settings.idle_seconds
+        self._observer.association_established(caller)
         LOGGER.info(
             "association established",
             extra={
-                "association": self._number(event.assoc),
-                "calling_ae_title": requestor.ae_title.strip(),
-                "peer": requestor.address,
+                "association": caller.association,
+                "calling_ae_title": caller.ae_title,
+                "peer": caller.address,
             },
         )
 
@@ -210,4 +229,5 @@ class StorageServer:
         with self._lock:
             self._admitted.discard(number)
         self._completeness.association_ended(number)
+        self._observer.association_ended(number)
         LOGGER.info("association ended", extra={"association": number, "released": association.is_released})

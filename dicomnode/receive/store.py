@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from io import BytesIO
 
 from pydicom.dataset import Dataset
@@ -13,9 +15,10 @@ from pynetdicom.events import Event
 from dicomnode.receive.completeness import CompletenessWatch
 from dicomnode.receive.dataset_scan import DatasetIdentity, UnreadableDatasetError, scan_dataset
 from dicomnode.receive.file_meta import file_head
+from dicomnode.receive.observer import Caller, ReceiveObserver, StoreOutcome
 from dicomnode.receive.presentation_contexts import STORAGE_SOP_CLASSES
 from dicomnode.spool.errors import SpoolError, SpoolFullError
-from dicomnode.spool.records import Kept, NewInstance, is_uid, series_key
+from dicomnode.spool.records import Kept, NewInstance, is_uid
 from dicomnode.spool.spool import Spool
 
 LOGGER = logging.getLogger(__name__)
@@ -36,6 +39,16 @@ class _StoreError(Exception):
         self.comment = comment.encode("ascii", errors="replace").decode()[:64]
 
 
+@dataclass
+class _Offer:
+    """What is known of a request by the time it is answered."""
+
+    size: int = 0
+    identity: DatasetIdentity | None = None
+    kept: Kept | None = None
+    series_id: str = ""
+
+
 class StoreHandler:
     """Handler of ``EVT_C_STORE``.
 
@@ -45,17 +58,30 @@ class StoreHandler:
     """
 
     def __init__(
-        self, spool: Spool, completeness: CompletenessWatch, association_number: Callable[[Event], int]
+        self,
+        spool: Spool,
+        completeness: CompletenessWatch,
+        caller_of: Callable[[Event], Caller],
+        observer: ReceiveObserver,
     ) -> None:
         self._spool = spool
         self._completeness = completeness
-        self._association_number = association_number
+        self._caller_of = caller_of
+        self._observer = observer
 
     def __call__(self, event: Event) -> Dataset:
         """Keep the instance and return the status."""
-        association = self._association_number(event)
+        began, caller, offer = time.monotonic(), self._caller_of(event), _Offer()
+        answer = self._answer(event, caller, offer)
+        self._observer.instance_answered(
+            StoreOutcome(caller, answer.Status, seconds=time.monotonic() - began, **vars(offer))
+        )
+        return answer
+
+    def _answer(self, event: Event, caller: Caller, offer: _Offer) -> Dataset:
+        association = caller.association
         try:
-            self._store(event, association)
+            self._store(event, caller, offer)
         except _StoreError as error:
             LOGGER.warning(
                 "instance not stored: %s",
@@ -71,19 +97,19 @@ class StoreHandler:
             return _status(CANNOT_UNDERSTAND, "internal error")
         return _status(SUCCESS)
 
-    def _store(self, event: Event, association: int) -> None:
+    def _store(self, event: Event, caller: Caller, offer: _Offer) -> None:
         request = event.request
         encoded = request.DataSet or BytesIO()
         data = encoded.getbuffer()
         transfer_syntax_uid = str(event.context.transfer_syntax)
-        identity = _identify(data, transfer_syntax_uid)
+        offer.size = len(data)
+        identity = offer.identity = _identify(data, transfer_syntax_uid)
         _check_command_set(
             identity,
             str(request.AffectedSOPClassUID),
             str(request.AffectedSOPInstanceUID),
             str(event.context.abstract_syntax),
         )
-        calling_ae_title = event.assoc.requestor.ae_title.strip()
         instance = NewInstance(
             study_instance_uid=identity.study_instance_uid,
             series_instance_uid=identity.series_instance_uid,
@@ -91,22 +117,25 @@ class StoreHandler:
             sop_class_uid=identity.sop_class_uid,
             transfer_syntax_uid=transfer_syntax_uid,
             sha256=hashlib.sha256(data).hexdigest(),
-            calling_ae_title=calling_ae_title,
+            calling_ae_title=caller.ae_title,
         )
         head = file_head(
-            identity.sop_class_uid, identity.sop_instance_uid, transfer_syntax_uid, calling_ae_title
+            identity.sop_class_uid, identity.sop_instance_uid, transfer_syntax_uid, caller.ae_title
         )
-        self._keep(instance, (head, data), association)
+        offer.series_id = instance.series_id
+        offer.kept = self._keep(instance, (head, data), caller.association)
 
-    def _keep(self, instance: NewInstance, parts: tuple[bytes, memoryview], association: int) -> None:
-        series_id = series_key(instance.study_instance_uid, instance.series_instance_uid)
+    def _keep(self, instance: NewInstance, parts: tuple[bytes, memoryview], association: int) -> Kept:
+        series_id = instance.series_id
         self._completeness.hold(series_id, association)
         try:
             kept = self._spool.keep(instance, parts)
         except SpoolFullError as error:
             raise _StoreError(OUT_OF_RESOURCES, "not enough free disk space") from error
         except SpoolError as error:
-            LOGGER.error("the spool failed: %s", error, extra={"series": series_id})
+            LOGGER.error(
+                "the spool failed: %s", error, extra={"series": series_id, "association": association}
+            )
             raise _StoreError(OUT_OF_RESOURCES, "the spool can't be written") from error
         if kept is Kept.NEW:
             self._completeness.received(series_id)
@@ -115,6 +144,7 @@ class StoreHandler:
                 "other bytes for a SOP Instance UID that is kept already; the first ones stay",
                 extra={"series": series_id, "association": association},
             )
+        return kept
 
 
 def _identify(data: memoryview, transfer_syntax_uid: str) -> DatasetIdentity:

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -124,11 +125,13 @@ class ConnectionServer(ThreadedAssociationServer):  # type: ignore[misc]  # pyne
         maximum_connections: int,
         handshake_seconds: float,
         association_ended: Callable[[Association], None],
+        connection_failed: Callable[[str, BaseException | None], None],
         **kwargs: Any,
     ) -> None:
         self.tls = tls
         self.handshake_seconds = handshake_seconds
         self.association_ended = association_ended
+        self._connection_failed = connection_failed
         self._free_connections = threading.BoundedSemaphore(maximum_connections)
         super().__init__(*args, request_handler=ConnectionHandler, **kwargs)
 
@@ -145,6 +148,7 @@ class ConnectionServer(ThreadedAssociationServer):  # type: ignore[misc]  # pyne
         """Hand the connection to a thread, or close it if there are too many."""
         if not self._free_connections.acquire(blocking=False):
             LOGGER.warning("connection closed: too many", extra={"peer": client_address[0]})
+            self._connection_failed(client_address[0], None)
             self.shutdown_request(request)
             return
         super().process_request(request, client_address)
@@ -161,6 +165,7 @@ class ConnectionServer(ThreadedAssociationServer):  # type: ignore[misc]  # pyne
         LOGGER.warning(
             "connection failed", extra={"peer": client_address[0]}, exc_info=LOGGER.isEnabledFor(10)
         )
+        self._connection_failed(client_address[0], sys.exception())
 
 
 def wake_without_request(event: Event) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dicomnode.receive.completeness import CompletenessSettings
+from dicomnode.receive.observer import ReceiveObserver
 from dicomnode.receive.server import ServerSettings, StorageServer
 from dicomnode.spool.spool import Spool
 from tests.dicom_network import DECODABLE, Node, NodeFactory
@@ -16,15 +17,17 @@ from tests.dicom_network import DECODABLE, Node, NodeFactory
 
 @pytest.fixture
 def start_node(tmp_path: Path) -> Iterator[NodeFactory]:
-    """Start nodes on free ports; keywords are those of ServerSettings, and ``minimum_free_bytes``."""
+    """Start nodes on free ports; keywords are those of ServerSettings, and these two."""
     started: list[Node] = []
     quick = ServerSettings(
         "DICOMNODE", "127.0.0.1", 0, completeness=CompletenessSettings(quiet_seconds=0.3, deadline_seconds=60)
     )
 
-    def start(minimum_free_bytes: int = 0, **settings: object) -> Node:
+    def start(
+        minimum_free_bytes: int = 0, observers: Sequence[ReceiveObserver] = (), **settings: object
+    ) -> Node:
         spool = Spool(tmp_path / f"spool-{len(started)}", minimum_free_bytes)
-        server = StorageServer(replace(quick, **settings), spool, DECODABLE)  # type: ignore[arg-type]
+        server = StorageServer(replace(quick, **settings), spool, DECODABLE, observers)  # type: ignore[arg-type]
         server.start()
         started.append(Node(server, spool))
         return started[-1]

@@ -21,7 +21,12 @@ from pydicom.uid import (
 )
 from pynetdicom.dsutils import encode
 
-from dicomnode.receive.dataset_scan import MAXIMUM_DEPTH, UnreadableDatasetError, scan_dataset
+from dicomnode.receive.dataset_scan import (
+    MAXIMUM_DEPTH,
+    PatientElements,
+    UnreadableDatasetError,
+    scan_dataset,
+)
 from tests.dicom_network import dataset_bytes, make_ct
 
 PLAIN = [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian]
@@ -54,6 +59,27 @@ def test_uids_of_the_top_level_are_found(syntax: str) -> None:
     assert identity.series_instance_uid == dataset.SeriesInstanceUID
     assert identity.sop_instance_uid == dataset.SOPInstanceUID
     assert identity.sop_class_uid == dataset.SOPClassUID
+
+
+@pytest.mark.parametrize("syntax", PLAIN)
+def test_whose_it_is_stays_as_written_and_out_of_sight(syntax: str) -> None:
+    dataset = make_ct(PatientID="P 7", AccessionNumber="A1", SpecificCharacterSet="ISO_IR 100")
+    dataset.PatientName = "Müller^Jörg"
+    dataset.ReferencedPatientSequence = Sequence([Dataset()])
+    dataset.ReferencedPatientSequence[0].PatientID = "somebody else"
+    identity = scan_dataset(encoded(dataset, syntax), syntax)
+    patient = identity.patient
+    assert (patient.patient_id, patient.accession_number) == (b"P 7 ", b"A1")
+    assert patient.patient_name.decode("latin-1").strip() == "Müller^Jörg"
+    assert patient.character_set == b"ISO_IR 100"
+    assert "Jörg" not in repr(identity)
+
+
+def test_nobody_and_an_absurdly_long_name_are_nobody() -> None:
+    dataset = make_ct()
+    dataset.PatientName = "N" * 2000
+    identity = scan_dataset(encoded(dataset, ImplicitVRLittleEndian), ImplicitVRLittleEndian)
+    assert identity.patient == PatientElements()
 
 
 @pytest.mark.parametrize("syntax", PLAIN)
