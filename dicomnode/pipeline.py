@@ -19,6 +19,7 @@ from dicomnode.report.overview import write_overview
 from dicomnode.report.provenance import Provenance
 from dicomnode.report.record import write_measurements_json
 from dicomnode.report.refusal import build_refusal
+from dicomnode.report.result_set import DocumentReference
 from dicomnode.report.results import build_results
 from dicomnode.segment.card import CARD_FILE
 from dicomnode.segment.segmentation import Segmentation
@@ -33,13 +34,15 @@ def analyze_series(
     out: Path,
     *,
     config_sha256: str,
+    predecessor: DocumentReference | None = None,
     progress: Progress = no_progress,
     nifti: bool = False,
 ) -> Analysis:
     """Measure the CT series in ``paths`` and write its results to ``out``.
 
     ``out`` gets ``seg.dcm``, ``sr.dcm``, ``measurements.json``, ``overview.png``, and the masks as NIfTI if
-    ``nifti``; a series that can't be measured gets ``refusal.dcm`` that says why.
+    ``nifti``; a series that can't be measured gets ``refusal.dcm`` that says why. The report names
+    ``predecessor`` as the one that it replaces.
 
     Raises
     ------
@@ -51,13 +54,13 @@ def analyze_series(
         volume = assemble_series(paths, lambda done, total: progress("assemble", done / total))
         segmentation = segmenter.segment(volume, progress)
     except SeriesRefusedError as refused:
-        results = build_refusal(paths, refused.reason, refused.detail, SOFTWARE, out)
+        results = build_refusal(paths, refused.reason, refused.detail, SOFTWARE, out, predecessor)
         return Analysis(results, (refused.reason, refused.detail))
     progress("measure", 0.0)
     measurements = measure_volume(volume, segmentation)
     provenance = _provenance(volume, segmentation, segmenter, config_sha256)
     progress("report", 0.0)
-    results = build_results(volume, segmentation, measurements, provenance, out)
+    results = build_results(volume, segmentation, measurements, provenance, out, predecessor)
     write_measurements_json(measurements, provenance, out / MEASUREMENTS_FILE)
     write_overview(volume, segmentation, measurements, out / OVERVIEW_FILE)
     if nifti:

@@ -10,12 +10,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from dicomnode.analysis import Analysis, Progress, no_progress
 from dicomnode.assemble.refusal import RefusalReason
-from dicomnode.report.result_set import ResultFile, ResultKind, ResultSet
+from dicomnode.report.result_set import DocumentReference, ResultFile, ResultKind, ResultSet
 
 STANDARD_ERROR_LINES = 20
 
@@ -70,9 +71,14 @@ class Supervisor:
         self._request({"command": "load"}, no_progress)
 
     def analyze(
-        self, paths: Sequence[Path], out: Path, config_sha256: str, progress: Progress = no_progress
+        self,
+        paths: Sequence[Path],
+        out: Path,
+        config_sha256: str,
+        predecessor: DocumentReference | None = None,
+        progress: Progress = no_progress,
     ) -> Analysis:
-        """Analyze one series in the worker.
+        """Analyze one series in the worker; the new report names ``predecessor`` as the one it replaces.
 
         Raises
         ------
@@ -84,11 +90,18 @@ class Supervisor:
             "paths": [str(path) for path in paths],
             "out": str(out),
             "config_sha256": config_sha256,
+            "predecessor": asdict(predecessor) if predecessor else None,
         }
         done = self._request(request, progress)
         files = tuple(
-            ResultFile(ResultKind(f["kind"]), f["sop_class_uid"], f["sop_instance_uid"], Path(f["path"]))
-            for f in done["results"]
+            ResultFile(
+                ResultKind(file["kind"]),
+                file["sop_class_uid"],
+                file["series_instance_uid"],
+                file["sop_instance_uid"],
+                Path(file["path"]),
+            )
+            for file in done["results"]
         )
         refusal = (RefusalReason(done["refusal"]), done["detail"]) if done["refusal"] else None
         return Analysis(ResultSet(files), refusal)

@@ -19,7 +19,7 @@ from dicomnode.assemble.errors import AssembleError
 from dicomnode.logs import configure_logging, where_it_happened
 from dicomnode.pipeline import analyze_series
 from dicomnode.report.errors import ReportError
-from dicomnode.report.result_set import ResultSet
+from dicomnode.report.result_set import DocumentReference, ResultSet
 from dicomnode.segment.card import ModelError
 from dicomnode.segment.segmenter import Segmenter
 
@@ -75,11 +75,13 @@ class Worker:
 
     def _analyze(self, request: dict[str, Any]) -> None:
         self._progress("load", 0.0)
+        predecessor = request["predecessor"]
         analysis = analyze_series(
             [Path(path) for path in request["paths"]],
             self._load(request),
             Path(request["out"]),
             config_sha256=request["config_sha256"],
+            predecessor=DocumentReference(**predecessor) if predecessor else None,
             progress=self._progress,
         )
         reason, detail = analysis.refusal or (None, None)
@@ -101,6 +103,7 @@ def _as_json(results: ResultSet) -> list[dict[str, str]]:
         {
             "kind": file.kind.value,
             "sop_class_uid": file.sop_class_uid,
+            "series_instance_uid": file.series_instance_uid,
             "sop_instance_uid": file.sop_instance_uid,
             "path": str(file.path),
         }

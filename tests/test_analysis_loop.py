@@ -34,8 +34,8 @@ for line in sys.stdin:
     results = []
     for number, kind in enumerate(KINDS, 1):
         (out / f"{kind}.dcm").write_bytes(kind.encode())
-        uid, path = f"2.25.{number}", str(out / f"{kind}.dcm")
-        results.append({"kind": kind, "sop_class_uid": "1.2.3", "sop_instance_uid": uid, "path": path})
+        result = {"kind": kind, "path": str(out / f"{kind}.dcm"), "sop_instance_uid": f"2.25.{number}"}
+        results.append({**result, "sop_class_uid": "1.2.3", "series_instance_uid": "2.25.9"})
     print(json.dumps({"event": "done", "results": results, "refusal": REFUSAL, "detail": DETAIL}), flush=True)
 """
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from dicomnode.report.result_set import DocumentReference
 from dicomnode.supervisor import Supervisor, WorkerError
 
 DONE = '{"event": "done", "results": [], "refusal": null, "detail": null}'
@@ -31,6 +34,24 @@ def test_a_worker_that_answers() -> None:
     assert supervisor.pid
     supervisor.stop()
     assert supervisor.pid is None
+
+
+def test_what_a_worker_is_asked_and_what_it_answers() -> None:
+    """The answer is a result whose path is the request itself."""
+    result = (
+        '{"kind": "sr", "sop_class_uid": "1.2", "series_instance_uid": "2.25.3", '
+        '"sop_instance_uid": "2.25.4", "path": line}'
+    )
+    done = f'{{"event": "done", "results": [{result}], "refusal": None, "detail": None}}'
+    supervisor = worker_that(f"import json; print(json.dumps({done}))")
+    predecessor = DocumentReference("1.2.3", "2.25.1", "1.2.840.10008.5.1.4.1.1.88.34", "2.25.2")
+    for named in (predecessor, None):
+        (file,) = supervisor.analyze([Path("a.dcm")], Path("out"), "0" * 64, named).results.files
+        assert (file.kind, file.series_instance_uid, file.sop_instance_uid) == ("sr", "2.25.3", "2.25.4")
+        asked = json.loads(str(file.path))
+        assert asked["predecessor"] == (asdict(named) if named else None)
+        assert (asked["paths"], asked["out"], asked["config_sha256"]) == (["a.dcm"], "out", "0" * 64)
+    supervisor.stop()
 
 
 def test_a_hung_worker_is_stopped_and_replaced() -> None:

@@ -18,7 +18,14 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from dicomnode.report import codes
-from dicomnode.report.header import DEVICE_SERIAL_NUMBER, MANUFACTURER, MODEL_NAME, ObjectUids
+from dicomnode.report.header import (
+    DEVICE_SERIAL_NUMBER,
+    MANUFACTURER,
+    MODEL_NAME,
+    ObjectUids,
+    predecessor_documents,
+)
+from dicomnode.report.result_set import DocumentReference
 from dicomnode.report.text import ascii_text
 from dicomnode.report.uids import DEVICE_OBSERVER_UID
 
@@ -91,7 +98,12 @@ def language_and_observer() -> list[ContentItem]:
     ]
 
 
-def complete_document(dataset: Dataset, root: ContainerContentItem, evidence: Sequence[Dataset]) -> None:
+def complete_document(
+    dataset: Dataset,
+    root: ContainerContentItem,
+    evidence: Sequence[Dataset],
+    predecessor: DocumentReference | None = None,
+) -> None:
     """Add the SR document modules (PS3.3 C.17.1 to C.17.3) and the tree to a new object."""
     dataset.CompletionFlag = "COMPLETE"
     dataset.VerificationFlag = "UNVERIFIED"
@@ -100,6 +112,8 @@ def complete_document(dataset: Dataset, root: ContainerContentItem, evidence: Se
     dataset.CodingSchemeIdentificationSequence = [codes.private_scheme_identification()]
     if evidence:
         dataset.CurrentRequestedProcedureEvidenceSequence = list(evidence)
+    if predecessor:
+        dataset.PredecessorDocumentsSequence = predecessor_documents(predecessor)
     for element in root:
         if element.keyword != "RelationshipType":
             dataset.add(element)

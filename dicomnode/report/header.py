@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pydicom.dataset import Dataset
 
 from dicomnode.report.identity import Identity
+from dicomnode.report.result_set import DocumentReference, ResultFile, ResultKind
 from dicomnode.report.text import ascii_text
+from dicomnode.report.uids import derive_uid
 
 MANUFACTURER = "dicomnode"
 MODEL_NAME = "dicomnode"
@@ -34,6 +37,28 @@ class ObjectUids:
     sop_class_uid: str
     sop_instance_uid: str
     series_instance_uid: str
+
+    def file(self, kind: ResultKind, path: Path) -> ResultFile:
+        """The object as a result that lies at ``path``."""
+        return ResultFile(kind, self.sop_class_uid, self.series_instance_uid, self.sop_instance_uid, path)
+
+
+def object_uids(sop_class_uid: str, kind: str, origin: Sequence[str]) -> ObjectUids:
+    """UIDs that follow from what the object was made of."""
+    return ObjectUids(
+        sop_class_uid, derive_uid("instance", kind, *origin), derive_uid("series", kind, *origin)
+    )
+
+
+def document_uids(
+    sop_class_uid: str, kind: str, origin: Sequence[str], predecessor: DocumentReference | None
+) -> ObjectUids:
+    """UIDs of a report: one that names a predecessor is another object, in the series of its origin."""
+    uids = object_uids(sop_class_uid, kind, origin)
+    if predecessor is None:
+        return uids
+    instance = derive_uid(uids.sop_instance_uid, "successor of", predecessor.sop_instance_uid)
+    return replace(uids, sop_instance_uid=instance)
 
 
 def new_object(
@@ -94,3 +119,11 @@ def evidence(study_instance_uid: str, series: Iterable[SeriesReference]) -> list
     study.StudyInstanceUID = study_instance_uid
     study.ReferencedSeriesSequence = series_items
     return [study]
+
+
+def predecessor_documents(predecessor: DocumentReference) -> list[Dataset]:
+    """Value of Predecessor Documents Sequence (PS3.3 C.17.2): the report that this one replaces."""
+    document = (predecessor.sop_class_uid, predecessor.sop_instance_uid)
+    return evidence(
+        predecessor.study_instance_uid, [SeriesReference(predecessor.series_instance_uid, (document,))]
+    )

@@ -11,11 +11,10 @@ from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.report import codes
 from dicomnode.report.content import complete_document, container, language_and_observer, text, uid
 from dicomnode.report.errors import ReportError
-from dicomnode.report.header import RESEARCH_USE, ObjectUids, SeriesReference, evidence, new_object
+from dicomnode.report.header import RESEARCH_USE, SeriesReference, document_uids, evidence, new_object
 from dicomnode.report.identity import Identity, read_header, text_value, verify_identity
 from dicomnode.report.part10 import write_part10
-from dicomnode.report.result_set import ResultFile, ResultKind, ResultSet
-from dicomnode.report.uids import derive_uid
+from dicomnode.report.result_set import DocumentReference, ResultKind, ResultSet
 
 ENHANCED_SR = "1.2.840.10008.5.1.4.1.1.88.22"
 WHAT_TO_DO = {
@@ -36,7 +35,12 @@ WHAT_TO_DO = {
 
 
 def build_refusal(
-    paths_of_source: Sequence[Path], reason: RefusalReason, detail: str, software: str, out: Path
+    paths_of_source: Sequence[Path],
+    reason: RefusalReason,
+    detail: str,
+    software: str,
+    out: Path,
+    predecessor: DocumentReference | None = None,
 ) -> ResultSet:
     """Write ``refusal.dcm``, an Enhanced SR whose title isn't a measurement report, so that viewers print it.
 
@@ -48,6 +52,8 @@ def build_refusal(
         The reason code and one sentence for a person, without patient data.
     software:
         Name and version of the software.
+    predecessor:
+        The report that this one replaces.
 
     Raises
     ------
@@ -71,9 +77,7 @@ def build_refusal(
         detail,
         software,
     )
-    uids = ObjectUids(
-        ENHANCED_SR, derive_uid("instance", "refusal", *origin), derive_uid("series", "refusal", *origin)
-    )
+    uids = document_uids(ENHANCED_SR, "refusal", origin, predecessor)
     dataset = new_object(
         uids,
         identity,
@@ -95,12 +99,12 @@ def build_refusal(
         ],
         relationship=None,
     )
-    complete_document(dataset, root, evidence(identity.study_instance_uid, sources))
+    complete_document(dataset, root, evidence(identity.study_instance_uid, sources), predecessor)
     out.mkdir(parents=True, exist_ok=True)
     path = out / "refusal.dcm"
     write_part10(path, dataset, identity.elements)
     verify_identity(path, identity)
-    return ResultSet((ResultFile(ResultKind.SR, uids.sop_class_uid, uids.sop_instance_uid, path),))
+    return ResultSet((uids.file(ResultKind.SR, path),))
 
 
 def _readable_headers(paths: Sequence[Path]) -> list[Dataset]:

@@ -1,10 +1,19 @@
-"""The result objects of one series."""
+"""The result objects of one series, and how one of them is referred to."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
+
+from dicomnode.report.errors import ReportError
+
+SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
+"""Every SOP class of structured reports begins with it (PS3.4 B.5)."""
+
+UID = re.compile(r"[0-9.]{1,64}")
+"""What may stand in a UID; a source's own slips, such as a leading zero, are kept as they are."""
 
 
 class ResultKind(StrEnum):
@@ -12,20 +21,45 @@ class ResultKind(StrEnum):
 
     SEG = "seg"
     SR = "sr"
+    SC = "sc"
+
+
+@dataclass(frozen=True)
+class DocumentReference:
+    """A structured report as another one refers to it (PS3.3 C.17.2).
+
+    Raises
+    ------
+    ReportError
+        If a part is no UID, or the object is no structured report.
+    """
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if not UID.fullmatch(getattr(self, field.name)):
+                raise ReportError(f"{field.name} of a document reference is no UID")
+        if not self.sop_class_uid.startswith(SR_CLASSES):
+            raise ReportError(f"an object of the SOP class {self.sop_class_uid} is no structured report")
 
 
 @dataclass(frozen=True)
 class ResultFile:
-    """One DICOM result on disk (Part 10)."""
+    """One DICOM result on disk (Part 10); the series is the result's own."""
 
     kind: ResultKind
     sop_class_uid: str
+    series_instance_uid: str
     sop_instance_uid: str
     path: Path
 
 
 @dataclass(frozen=True)
 class ResultSet:
-    """All DICOM results of one series, in the order in which they are delivered (SEG before the SR)."""
+    """All DICOM results of one series, in the order in which they are delivered (SEG, SR, SC)."""
 
     files: tuple[ResultFile, ...]

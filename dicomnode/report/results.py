@@ -9,10 +9,10 @@ from pydicom.dataset import Dataset
 from dicomnode.assemble.volume import Volume
 from dicomnode.measure.measurements import Measurements
 from dicomnode.report.errors import ReportError
-from dicomnode.report.header import ObjectUids, SeriesReference
+from dicomnode.report.header import SeriesReference, document_uids, object_uids
 from dicomnode.report.identity import Identity, read_header, text_value, verify_identity
 from dicomnode.report.provenance import Provenance
-from dicomnode.report.result_set import ResultFile, ResultKind, ResultSet
+from dicomnode.report.result_set import DocumentReference, ResultKind, ResultSet
 from dicomnode.report.seg import SEGMENTATION_STORAGE, write_seg
 from dicomnode.report.segments import segments_of
 from dicomnode.report.sr import COMPREHENSIVE_3D_SR, write_sr
@@ -21,12 +21,18 @@ from dicomnode.segment.segmentation import Segmentation
 
 
 def build_results(
-    volume: Volume, segmentation: Segmentation, measurements: Measurements, provenance: Provenance, out: Path
+    volume: Volume,
+    segmentation: Segmentation,
+    measurements: Measurements,
+    provenance: Provenance,
+    out: Path,
+    predecessor: DocumentReference | None = None,
 ) -> ResultSet:
     """Write ``seg.dcm`` (masks) and ``sr.dcm`` (measurements) into the folder ``out``.
 
     The same input gives the same bytes: UIDs derive from source, model and configuration, dates come from the
-    source. Patient and study are the source's, byte for byte, and are compared after writing.
+    source. Patient and study are the source's, byte for byte, and are compared after writing. The report
+    names ``predecessor`` as the one that it replaces.
 
     Raises
     ------
@@ -47,8 +53,8 @@ def build_results(
         provenance.config_sha256,
         provenance.software,
     )
-    seg = _uids(SEGMENTATION_STORAGE, "seg", origin)
-    sr = _uids(COMPREHENSIVE_3D_SR, "sr", origin)
+    seg = object_uids(SEGMENTATION_STORAGE, "seg", origin)
+    sr = document_uids(COMPREHENSIVE_3D_SR, "sr", origin, predecessor)
     segments = segments_of(segmentation)
     tracking = [derive_uid("tracking", segment.key, *origin) for segment in segments]
     software = (provenance.software, f"{provenance.model} {provenance.model_version}")
@@ -80,21 +86,11 @@ def build_results(
         identity=identity,
         provenance=provenance,
         software=software,
+        predecessor=predecessor,
     )
     for path in (seg_path, sr_path):
         verify_identity(path, identity)
-    return ResultSet(
-        (
-            ResultFile(ResultKind.SEG, seg.sop_class_uid, seg.sop_instance_uid, seg_path),
-            ResultFile(ResultKind.SR, sr.sop_class_uid, sr.sop_instance_uid, sr_path),
-        )
-    )
-
-
-def _uids(sop_class_uid: str, kind: str, origin: tuple[str, ...]) -> ObjectUids:
-    return ObjectUids(
-        sop_class_uid, derive_uid("instance", kind, *origin), derive_uid("series", kind, *origin)
-    )
+    return ResultSet((seg.file(ResultKind.SEG, seg_path), sr.file(ResultKind.SR, sr_path)))
 
 
 def _lossy_compression(header: Dataset) -> Dataset:

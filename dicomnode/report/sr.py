@@ -29,6 +29,7 @@ from dicomnode.report.part10 import write_part10
 from dicomnode.report.provenance import Provenance
 from dicomnode.report.quality_text import flag_sentence, image_quality
 from dicomnode.report.record import measurements_record
+from dicomnode.report.result_set import DocumentReference
 from dicomnode.report.segments import LOBES, Segment
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -89,6 +90,7 @@ def write_sr(
     identity: Identity,
     provenance: Provenance,
     software: Sequence[str],
+    predecessor: DocumentReference | None = None,
 ) -> None:
     """Write the report that measures the segments of ``seg``, each number as ``measurements.json`` has it."""
     record = measurements_record(measurements)
@@ -114,7 +116,7 @@ def write_sr(
         SeriesReference(seg.series_instance_uid, ((seg.sop_class_uid, seg.sop_instance_uid),)),
         source,
     ]
-    complete_document(dataset, root, evidence(identity.study_instance_uid, references))
+    complete_document(dataset, root, evidence(identity.study_instance_uid, references), predecessor)
     write_part10(path, dataset, identity.elements)
 
 
