@@ -149,8 +149,9 @@ class AnalysisLoop:
     ) -> None:
         ledger, extra = self._spool.ledger, {"series": series.id, "seconds": round(seconds, 2)}
         if analysis.refusal is None:
-            wanted = [result for result in results if result.kind.value in self._include]
-            ledger.record_results(series.id, series.generation, wanted, self._destinations)
+            ledger.record_results(
+                series.id, series.generation, results, self._destinations, include=self._include
+            )
             LOGGER.info("series analyzed", extra=extra)
         else:
             reason, detail = analysis.refusal

@@ -127,7 +127,7 @@ def destination_of(settings: DestinationSettings, calling_ae_title: str) -> Dest
         tls=client_tls(tls.cert, tls.key, tls.ca) if tls else None,
     )
     policy = RetryPolicy(retry.first_seconds, retry.factor, retry.cap_seconds)
-    return Destination(settings.name, peer, settings.accepts, policy)
+    return Destination(settings.name, peer, settings.accepts, policy, settings.commitment)
 
 
 def _server_settings(config: Config) -> ServerSettings:

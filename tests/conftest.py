@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import sysconfig
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# pynetdicom installs scripts named storescu and echoscu; in an activated environment they would hide dcmtk's.
+_SCRIPTS = sysconfig.get_path("scripts")
+_FOLDERS = [folder for folder in os.environ.get("PATH", os.defpath).split(os.pathsep) if folder != _SCRIPTS]
+os.environ["PATH"] = os.pathsep.join([*_FOLDERS, _SCRIPTS])
 
 
 @pytest.fixture(scope="session")

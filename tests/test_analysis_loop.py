@@ -91,7 +91,7 @@ def test_results_are_published_and_queued_for_each_destination(spool: Spool) -> 
     details = run(spool, worker(), until=SeriesState.DELIVERING)
     assert details.series.state is SeriesState.DELIVERING
     assert [(d.destination, d.kind) for d in details.deliveries] == [("pacs", "seg"), ("pacs", "sr")]
-    assert [result.path.read_bytes() for result in details.results] == [b"seg", b"sr"]
+    assert [(spool.directory / result.path).read_bytes() for result in details.results] == [b"seg", b"sr"]
     assert not list(spool.results_directory(details.series.id, 1).glob("attempt-*"))
 
 

@@ -59,6 +59,9 @@ def _print_details(details: SeriesDetails, results: Path, measurements: dict[str
     if details.results:
         rows = [(r.kind, r.sop_instance_uid, r.generation, r.path) for r in details.results]
         print_table("Results", ("Kind", "SOP Instance UID", "Generation", "File"), rows)
+    if details.events:
+        story = [(when(event.at), event.state.value, event.text) for event in details.events]
+        print_table("Story", ("Time", "State", "Why"), story)
     if details.deliveries:
         deliveries = [
             (d.destination, d.kind, d.state.value, d.attempts, when(d.delivered_at), d.last_error)

@@ -52,13 +52,16 @@ class Destination:
     name:
         Its name in the ledger; a destination that is renamed doesn't get what waits under the old name.
     accepts:
-        Kinds of result object: ``seg``, ``sr``.
+        Kinds of result object: ``seg``, ``sr``, ``sc``.
+    commitment:
+        Whether it is asked to promise that it keeps them (storage commitment, PS3.4 Annex J).
     """
 
     name: str
     peer: Peer
     accepts: tuple[str, ...] = ("seg", "sr")
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    commitment: bool = False
 
 
 class DeliveryLoop:
@@ -130,7 +133,7 @@ class DeliveryLoop:
         return min(max(0.0, next_attempt_at - self._clock()), _LONGEST_WAIT_SECONDS)
 
     def _deliver(self, destination: Destination, due: Sequence[DeliveryRecord]) -> None:
-        by_path = {delivery.path: delivery for delivery in due}
+        by_path = {self._ledger.directory / delivery.path: delivery for delivery in due}
 
         def note(outcome: SendOutcome) -> None:
             self._note(destination, by_path[outcome.path], outcome)

@@ -5,77 +5,33 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
 
-from dicomnode.spool.errors import LedgerError, LedgerUnavailableError
-
-SCHEMA_VERSION = 1
+from dicomnode.spool.errors import LedgerUnavailableError
+from dicomnode.spool.instances import sync_directory
+from dicomnode.spool.schema import bring_up_to_date
 
 # How soon a change made by another process (``dicomnode retry``) is seen.
 OTHER_PROCESS_SECONDS = 1.0
 
 _BUSY_SECONDS = 10.0
 
-_SCHEMA = """
-CREATE TABLE series (
-    id                  TEXT PRIMARY KEY,
-    study_instance_uid  TEXT NOT NULL,
-    series_instance_uid TEXT NOT NULL,
-    state               TEXT NOT NULL,
-    reason              TEXT NOT NULL DEFAULT '',
-    detail              TEXT NOT NULL DEFAULT '',
-    generation          INTEGER NOT NULL DEFAULT 1,
-    attempts            INTEGER NOT NULL DEFAULT 0,
-    instances           INTEGER NOT NULL DEFAULT 0,
-    bytes               INTEGER NOT NULL DEFAULT 0,
-    completeness        TEXT NOT NULL DEFAULT '',
-    created_at          REAL NOT NULL,
-    last_received_at    REAL NOT NULL,
-    state_since         REAL NOT NULL,
-    UNIQUE (study_instance_uid, series_instance_uid)
-);
-CREATE INDEX series_by_state ON series (state, state_since);
-CREATE TABLE instance (
-    series_id           TEXT NOT NULL REFERENCES series (id),
-    sop_instance_uid    TEXT NOT NULL,
-    sop_class_uid       TEXT NOT NULL,
-    transfer_syntax_uid TEXT NOT NULL,
-    path                TEXT NOT NULL,
-    bytes               INTEGER NOT NULL,
-    sha256              TEXT NOT NULL,
-    received_at         REAL NOT NULL,
-    calling_ae_title    TEXT NOT NULL,
-    generation          INTEGER NOT NULL,
-    conflicts           INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (series_id, sop_instance_uid)
-) WITHOUT ROWID;
-CREATE TABLE result (
-    series_id           TEXT NOT NULL REFERENCES series (id),
-    sop_instance_uid    TEXT NOT NULL,
-    generation          INTEGER NOT NULL,
-    position            INTEGER NOT NULL,
-    kind                TEXT NOT NULL,
-    sop_class_uid       TEXT NOT NULL,
-    path                TEXT NOT NULL,
-    created_at          REAL NOT NULL,
-    PRIMARY KEY (series_id, sop_instance_uid)
-) WITHOUT ROWID;
-CREATE TABLE delivery (
-    series_id           TEXT NOT NULL,
-    sop_instance_uid    TEXT NOT NULL,
-    destination         TEXT NOT NULL,
-    state               TEXT NOT NULL,
-    attempts            INTEGER NOT NULL DEFAULT 0,
-    next_attempt_at     REAL NOT NULL,
-    last_error          TEXT NOT NULL DEFAULT '',
-    delivered_at        REAL,
-    PRIMARY KEY (series_id, sop_instance_uid, destination),
-    FOREIGN KEY (series_id, sop_instance_uid) REFERENCES result (series_id, sop_instance_uid)
-) WITHOUT ROWID;
-CREATE INDEX delivery_due ON delivery (state, destination, next_attempt_at);
-"""
+_T = TypeVar("_T")
+
+
+class _Work(Generic[_T]):
+    """One caller's part of a common transaction, and what became of it."""
+
+    def __init__(self, do: Callable[[sqlite3.Connection], _T], folder: Path | None) -> None:
+        self.do = do
+        self.folder = folder
+        self.is_over = False
+        self.result: _T | None = None
+        self.error: Exception | None = None
 
 
 class Database:
@@ -87,6 +43,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.RLock()
+        self._queue: deque[_Work[Any]] = deque()
         self._changed = threading.Condition()
         self._version = 0
         try:
@@ -97,7 +54,11 @@ class Database:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
             self._connection.execute("PRAGMA foreign_keys = ON")
-            self._migrate()
+            try:
+                bring_up_to_date(self._connection, path)
+            except BaseException:
+                self._connection.close()
+                raise
             self._data_version = self._read_data_version()
         except sqlite3.Error as error:
             raise LedgerUnavailableError(f"can't open the ledger {path}: {error}") from error
@@ -130,6 +91,48 @@ class Database:
                 raise LedgerUnavailableError(f"can't write the ledger {self.path}: {error}") from error
         if announce:
             self.announce()
+
+    def write_together(self, do: Callable[[sqlite3.Connection], _T], folder: Path | None = None) -> _T:
+        """Group commit: ``do`` runs in one transaction with what other threads bring meanwhile.
+
+        Whoever gets the lock runs the work of all who wait for it, so that many associations share the
+        syncs. Work that raises is undone alone. Nobody is woken from :meth:`wait`.
+
+        Parameters
+        ----------
+        folder:
+            Synced before the commit, once for all who name it: a directory with a new file.
+
+        Raises
+        ------
+        LedgerUnavailableError
+            If the transaction can't be written; nothing of it is there then.
+        """
+        work = _Work(do, folder)
+        self._queue.append(work)
+        with self._lock:
+            if not work.is_over:
+                self._run_queue()
+        if work.error is not None:
+            raise work.error
+        return cast(_T, work.result)
+
+    def _run_queue(self) -> None:
+        together = [self._queue.popleft() for _ in range(len(self._queue))]
+        try:
+            with self.write(announce=False) as connection:
+                for work in together:
+                    _run_alone(connection, work)
+                for folder in {work.folder for work in together if work.folder and not work.error}:
+                    sync_directory(folder)
+        except BaseException as error:
+            for work in together:
+                work.error = work.error or LedgerUnavailableError(f"can't write the ledger: {error}")
+            if not isinstance(error, (LedgerUnavailableError, OSError)):
+                raise
+        finally:
+            for work in together:
+                work.is_over = True
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
@@ -185,21 +188,15 @@ class Database:
     def _read_data_version(self) -> int:
         return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
-    def _migrate(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
-            if version > SCHEMA_VERSION:
-                raise LedgerError(
-                    f"the ledger {self.path} has schema version {version}, newer than {SCHEMA_VERSION}; "
-                    "install the newer program that wrote it"
-                )
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
-                    self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
+
+def _run_alone(connection: sqlite3.Connection, work: _Work[Any]) -> None:
+    """Run one part of a transaction; if it raises, only this part is undone."""
+    connection.execute("SAVEPOINT work")
+    try:
+        work.result = work.do(connection)
+    except sqlite3.Error:
+        raise  # the file itself: the transaction is lost
+    except Exception as error:
+        work.error = error
+        connection.execute("ROLLBACK TO work")
+    connection.execute("RELEASE work")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import shutil
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,6 +15,8 @@ PIECE_BYTES = 64 * 1024
 
 _INSTANCES = "instances"
 _INCOMING = "incoming"
+_PURGED = "purged"
+_UNREADABLE = "unreadable"
 
 
 class InstanceFiles:
@@ -36,9 +40,10 @@ class InstanceFiles:
         return Path(_INSTANCES, series_id, f"{name}.dcm")
 
     def write(self, relative_path: Path, parts: Iterable[bytes | memoryview]) -> int:
-        """Write a file so that it survives a power cut once this returns; returns its size in bytes.
+        """Write a file whose content survives a power cut; returns its size in bytes.
 
-        Temporary file on the same file system, fsync, rename, fsync of the directory.
+        Temporary file on the same file system, fsync, rename. Its name survives once the directory is synced
+        too, which the ledger does together with its commit.
 
         Raises
         ------
@@ -58,12 +63,27 @@ class InstanceFiles:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        sync_directory(final.parent)
         return size
 
-    def remove(self, relative_path: Path) -> None:
-        """Remove a file that no ledger row speaks of."""
-        (self._directory / relative_path).unlink(missing_ok=True)
+    def move_unreadable(self, relative_path: Path) -> None:
+        """Move a file that is no instance to ``unreadable/``."""
+        folder = self._directory / _UNREADABLE
+        folder.mkdir(exist_ok=True)
+        (self._directory / relative_path).replace(folder / relative_path.name)
+
+    def take_out(self, series_id: str) -> Path:
+        """Move the files of a series out of the way in one step; where they are, to be deleted."""
+        folder = self._directory / _PURGED / f"{series_id}-{time.time_ns()}"
+        folder.parent.mkdir(exist_ok=True)
+        source = self._directory / _INSTANCES / series_id
+        if source.is_dir():
+            source.rename(folder)
+            sync_directory(source.parent)
+        return folder
+
+    def sweep_purged(self) -> None:
+        """Delete what a crash left of a purge."""
+        shutil.rmtree(self._directory / _PURGED, ignore_errors=True)
 
     def exists(self, relative_path: Path) -> bool:
         """Whether the file is there."""

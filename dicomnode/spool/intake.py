@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from dicomnode.spool import rows
-from dicomnode.spool.moves import get, move
-from dicomnode.spool.outbox import supersede
+from dicomnode.spool.moves import get, move, note
+from dicomnode.spool.queueing import supersede
 from dicomnode.spool.records import InstanceRecord, Kept, NewInstance, SeriesRecord
 from dicomnode.spool.states import SeriesState
 
@@ -39,7 +40,8 @@ def add_instance(
     series = _receiving_series(connection, instance, now)
     connection.execute(
         "INSERT INTO instance (series_id, sop_instance_uid, sop_class_uid, transfer_syntax_uid, path, bytes, "
-        "sha256, received_at, calling_ae_title, generation) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "sha256, received_at, calling_ae_title, generation, position_mm) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             series.id,
             instance.sop_instance_uid,
@@ -51,6 +53,7 @@ def add_instance(
             now,
             instance.calling_ae_title,
             series.generation,
+            instance.position_mm,
         ),
     )
     connection.execute(
@@ -76,12 +79,17 @@ def _receiving_series(connection: sqlite3.Connection, instance: NewInstance, now
                 now,
             ),
         )
-        return get(connection, instance.series_id)
+        series = get(connection, instance.series_id)
+        note(connection, series, now, f"first instance, from {instance.calling_ae_title}")
+        return series
     series = rows.series(row)
     if series.state is SeriesState.RECEIVING:
         return series
     supersede(connection, series.id)
-    move(
+    late = "sent again after it was purged" if series.purged_at else "a late slice"
+    if series.purged_at:
+        connection.execute("UPDATE series SET instances = 0, bytes = 0 WHERE id = ?", (series.id,))
+    return move(
         connection,
         series,
         now,
@@ -89,7 +97,28 @@ def _receiving_series(connection: sqlite3.Connection, instance: NewInstance, now
         generation=series.generation + 1,
         attempts=0,
         reason="",
-        detail="",
+        detail=late,
         completeness="",
+        purge_requested_at=None,
+        purged_at=None,
     )
-    return get(connection, series.id)
+
+
+def forget_instances(
+    connection: sqlite3.Connection, lost: Sequence[InstanceRecord], detail: str, now: float
+) -> None:
+    """Take instances without a file off the ledger and fail their series; they can be sent again then."""
+    for instance in lost:
+        connection.execute(
+            "DELETE FROM instance WHERE series_id = ? AND sop_instance_uid = ?",
+            (instance.series_id, instance.sop_instance_uid),
+        )
+        connection.execute(
+            "UPDATE series SET instances = instances - 1, bytes = bytes - ? WHERE id = ?",
+            (instance.bytes, instance.series_id),
+        )
+    for series_id in {instance.series_id for instance in lost}:
+        series = get(connection, series_id)
+        if series.state is not SeriesState.FAILED:
+            move(connection, series, now, SeriesState.FAILED, reason="instances_lost", detail=detail)
+        supersede(connection, series_id)

@@ -2,29 +2,40 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
-from dicomnode.spool import rows
+from dicomnode.spool import purging, rows
+from dicomnode.spool.commitments import AskedByOthers, AskedOfDestinations
 from dicomnode.spool.database import Database
 from dicomnode.spool.errors import LedgerError
-from dicomnode.spool.intake import add_instance, count_repetition, find_instance
-from dicomnode.spool.moves import current, find, get, move
-from dicomnode.spool.outbox import Outbox, enqueue, has_pending, make_due, supersede
+from dicomnode.spool.intake import add_instance, count_repetition, find_instance, forget_instances
+from dicomnode.spool.moves import current, find, get, move, note
+from dicomnode.spool.outbox import Outbox
+from dicomnode.spool.queueing import (
+    FALLBACK_KIND,
+    enqueue,
+    has_pending,
+    make_due,
+    offer_again,
+    settle,
+    supersede,
+)
+from dicomnode.spool.reading import LedgerReader
 from dicomnode.spool.records import (
     Accepting,
     InstanceRecord,
     Kept,
     NewInstance,
     ResultObject,
-    SeriesDetails,
     SeriesRecord,
 )
 from dicomnode.spool.states import SeriesState
 
 
-class Ledger:
+class Ledger(LedgerReader):
     """States of all series, their instances and results.
 
     All methods may be called from any thread and raise :class:`LedgerError` for a move that
@@ -41,15 +52,20 @@ class Ledger:
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
-        self.database = Database(path)
+        super().__init__(Database(path))
+        self.directory = path.parent
         self.outbox = Outbox(self.database, clock)
+        self.asked_of_destinations = AskedOfDestinations(self.database, clock)
+        self.asked_by_others = AskedByOthers(self.database, clock)
         self._clock = clock
 
     def close(self) -> None:
         """Close the file."""
         self.database.close()
 
-    def record_instance(self, instance: NewInstance, path: Path, size: int) -> Kept:
+    def record_instance(
+        self, instance: NewInstance, path: Path, size: int, folder: Path | None = None
+    ) -> Kept:
         """Note an instance whose file is on disk already.
 
         A late slice takes the series back to ``receiving`` in a new generation: results that were not
@@ -61,13 +77,18 @@ class Ledger:
             Relative to the spool directory.
         size:
             Bytes of the file.
+        folder:
+            Directory of the file, to be synced before the commit.
         """
-        with self.database.write(announce=False) as connection:
+
+        def record(connection: sqlite3.Connection) -> Kept:
             known = find_instance(connection, instance)
             if known is not None:
                 return count_repetition(connection, known, instance)
             add_instance(connection, instance, path, size, self._clock())
             return Kept.NEW
+
+        return self.database.write_together(record, folder)
 
     def note_repetition(self, instance: NewInstance) -> Kept | None:
         """What an instance would be that is offered again, or ``None`` if it is unknown.
@@ -103,8 +124,8 @@ class Ledger:
             if row is None:
                 return None
             series = rows.series(row)
-            move(connection, series, self._clock(), SeriesState.ANALYZING, attempts=series.attempts + 1)
-            return get(connection, series.id)
+            attempts = series.attempts + 1
+            return move(connection, series, self._clock(), SeriesState.ANALYZING, attempts=attempts)
 
     def record_results(
         self,
@@ -112,23 +133,33 @@ class Ledger:
         generation: int,
         results: Sequence[ResultObject],
         destinations: Iterable[Accepting],
+        include: Collection[str] | None = None,
     ) -> SeriesRecord:
         """``analyzing`` to ``delivering``, or to ``delivered`` if no destination takes any of the results.
 
         The files must be on disk (:func:`dicomnode.spool.instances.make_durable`). A result object that a
         destination has already, from an earlier attempt, isn't queued again.
+
+        Parameters
+        ----------
+        include:
+            Kinds that are delivered; others stand by for destinations that refuse. ``None``: all.
         """
+        now = self._clock()
         with self.database.write() as connection:
             series = current(connection, series_id, generation, SeriesState.ANALYZING)
-            enqueue(connection, series, results, destinations, self._clock())
-            pending = has_pending(connection, series_id)
-            move(
+            enqueue(
                 connection,
                 series,
-                self._clock(),
-                SeriesState.DELIVERING if pending else SeriesState.DELIVERED,
+                results,
+                destinations,
+                now,
+                spool_directory=self.directory,
+                include=include,
             )
-            return get(connection, series_id)
+            pending = has_pending(connection, series_id)
+            move(connection, series, now, SeriesState.DELIVERING if pending else SeriesState.DELIVERED)
+            return settle(connection, series_id, now)
 
     def refuse(
         self,
@@ -141,26 +172,33 @@ class Ledger:
         destinations: Iterable[Accepting] = (),
     ) -> SeriesRecord:
         """``analyzing`` to ``refused``; the SR that says why goes out through the same queue."""
+        now = self._clock()
         with self.database.write() as connection:
             series = current(connection, series_id, generation, SeriesState.ANALYZING)
-            enqueue(connection, series, results, destinations, self._clock())
-            move(connection, series, self._clock(), SeriesState.REFUSED, reason=reason, detail=detail)
-            return get(connection, series_id)
+            include = {str(result.kind) for result in results} - {FALLBACK_KIND}
+            enqueue(
+                connection,
+                series,
+                results,
+                destinations,
+                now,
+                spool_directory=self.directory,
+                include=include,
+            )
+            return move(connection, series, now, SeriesState.REFUSED, reason=reason, detail=detail)
 
     def fail(self, series_id: str, generation: int, reason: str, detail: str) -> SeriesRecord:
         """To ``failed``; results that wait for delivery are no longer sent."""
         with self.database.write() as connection:
             series = current(connection, series_id, generation)
-            move(connection, series, self._clock(), SeriesState.FAILED, reason=reason, detail=detail)
             supersede(connection, series_id)
-            return get(connection, series_id)
+            return move(connection, series, self._clock(), SeriesState.FAILED, reason=reason, detail=detail)
 
     def requeue(self, series_id: str, generation: int, detail: str) -> SeriesRecord:
         """``analyzing`` back to ``complete`` for another attempt, with the sentence that says why."""
         with self.database.write() as connection:
             series = current(connection, series_id, generation, SeriesState.ANALYZING)
-            move(connection, series, self._clock(), SeriesState.COMPLETE, detail=detail)
-            return get(connection, series_id)
+            return move(connection, series, self._clock(), SeriesState.COMPLETE, detail=detail)
 
     def requeue_interrupted(self, maximum_attempts: int) -> tuple[SeriesRecord, ...]:
         """At start: every ``analyzing`` series goes back to ``complete``.
@@ -187,79 +225,60 @@ class Ledger:
             return tuple(get(connection, series.id) for series in interrupted)
 
     def retry(self, series_id: str) -> SeriesRecord:
-        """What ``dicomnode retry`` does: analyse a failed or refused series again, or deliver now.
+        """What ``dicomnode retry`` does: analyze a failed or refused series again, or deliver (again) now.
 
         Raises
         ------
         LedgerError
             If the series is in a state in which there is nothing to retry.
         """
+        now = self._clock()
         with self.database.write() as connection:
             series = find(connection, series_id)
+            if series.purged_at is not None or series.instances == 0:
+                raise LedgerError(f"series {series.id} has no instances left; send it again")
             if series.state is SeriesState.DELIVERING:
-                make_due(connection, series.id, self._clock())
-            elif series.state in (SeriesState.FAILED, SeriesState.REFUSED):
-                if series.instances == 0:
-                    raise LedgerError(f"series {series.id} has no instances left; send it again")
+                make_due(connection, series.id, now)
+                return series
+            if series.state is SeriesState.FAILED and offer_again(connection, series.id, now):
+                return move(connection, series, now, SeriesState.DELIVERING, reason="", detail="")
+            if series.state in (SeriesState.FAILED, SeriesState.REFUSED):
                 supersede(connection, series.id)
-                move(
-                    connection, series, self._clock(), SeriesState.COMPLETE, attempts=0, reason="", detail=""
-                )
-            else:
-                raise LedgerError(
-                    f"series {series.id} is {series.state}; retry is for failed, refused, delivering"
-                )
+                return move(connection, series, now, SeriesState.COMPLETE, attempts=0, reason="", detail="")
+            raise LedgerError(
+                f"series {series.id} is {series.state}; retry is for failed, refused, delivering"
+            )
+
+    def analyze_again(self, series_id: str, detail: str) -> SeriesRecord:
+        """A delivering or refused series whose result files are gone: the same ones are made again."""
+        with self.database.write() as connection:
+            series = get(connection, series_id)
+            supersede(connection, series_id)
+            return move(
+                connection, series, self._clock(), SeriesState.COMPLETE, attempts=0, reason="", detail=detail
+            )
+
+    def note(self, series_id: str, text: str) -> None:
+        """Add a sentence to the story of a series."""
+        with self.database.write(announce=False) as connection:
+            note(connection, get(connection, series_id), self._clock(), text)
+
+    def request_purge(self, series_id: str) -> SeriesRecord:
+        """Ask the running node to purge a series, or say in a :class:`LedgerError` why it may not."""
+        with self.database.write() as connection:
+            series = find(connection, series_id)
+            purging.request_purge(connection, series.id, self._clock())
             return get(connection, series.id)
+
+    def mark_purged(self, series_id: str) -> None:
+        """Take the instances of a series off the ledger; its files must go right after."""
+        with self.database.write() as connection:
+            purging.mark_purged(connection, series_id, self._clock())
 
     def forget_instances(self, lost: Sequence[InstanceRecord], detail: str) -> None:
         """Take instances without a file off the ledger and fail their series; they can be sent again then."""
         with self.database.write() as connection:
-            for instance in lost:
-                connection.execute(
-                    "DELETE FROM instance WHERE series_id = ? AND sop_instance_uid = ?",
-                    (instance.series_id, instance.sop_instance_uid),
-                )
-                connection.execute(
-                    "UPDATE series SET instances = instances - 1, bytes = bytes - ? WHERE id = ?",
-                    (instance.bytes, instance.series_id),
-                )
-            for series_id in {instance.series_id for instance in lost}:
-                series = get(connection, series_id)
-                if series.state is not SeriesState.FAILED:
-                    move(
-                        connection,
-                        series,
-                        self._clock(),
-                        SeriesState.FAILED,
-                        reason="instances_lost",
-                        detail=detail,
-                    )
-                supersede(connection, series_id)
-
-    def list_series(self, *states: SeriesState) -> tuple[SeriesRecord, ...]:
-        """All series, or those in ``states``, in the order in which they began to arrive."""
-        marks = ", ".join("?" * len(states))
-        where = f"WHERE state IN ({marks})" if states else ""
-        with self.database.read() as connection:
-            found = connection.execute(f"SELECT * FROM series {where} ORDER BY created_at, id", states)
-            return tuple(rows.series(row) for row in found)
-
-    def show(self, series_id: str) -> SeriesDetails:
-        """Everything about the series whose id begins with ``series_id``.
-
-        Raises
-        ------
-        LedgerError
-            If there is no such series, or more than one.
-        """
-        with self.database.read() as connection:
-            series = find(connection, series_id)
-            return rows.details(connection, series)
-
-    def instances(self, series_id: str) -> tuple[InstanceRecord, ...]:
-        """The instances of one series, in the order of their arrival."""
-        with self.database.read() as connection:
-            return rows.instances(connection, series_id)
+            forget_instances(connection, lost, detail, self._clock())
 
 
 _NEXT_COMPLETE = "SELECT * FROM series WHERE state = 'complete' ORDER BY state_since, id LIMIT 1"

@@ -15,9 +15,9 @@ def move(
     series: SeriesRecord,
     now: float,
     state: SeriesState,
-    **columns: str | int,
-) -> None:
-    """Take ``series`` to ``state`` and set other columns with it.
+    **columns: str | int | None,
+) -> SeriesRecord:
+    """Take ``series`` to ``state``, set other columns with it, and note the step; the series then.
 
     Raises
     ------
@@ -30,6 +30,18 @@ def move(
     connection.execute(
         f"UPDATE series SET state = ?, state_since = ?{assignments} WHERE id = ?",
         (state, now, *columns.values(), series.id),
+    )
+    moved = get(connection, series.id)
+    words = (columns.get("reason"), columns.get("detail"), columns.get("completeness"))
+    note(connection, moved, now, ": ".join(str(word) for word in words if word))
+    return moved
+
+
+def note(connection: sqlite3.Connection, series: SeriesRecord, now: float, text: str) -> None:
+    """Add a sentence to the story of the series."""
+    connection.execute(
+        "INSERT INTO event (series_id, at, state, generation, text) VALUES (?, ?, ?, ?, ?)",
+        (series.id, now, series.state, series.generation, text),
     )
 
 

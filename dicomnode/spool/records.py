@@ -39,6 +39,8 @@ class NewInstance:
         Of the encoded data set without file meta information, in hexadecimal.
     calling_ae_title:
         Who sent it.
+    position_mm:
+        Of an image: its position along the normal of its plane.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class NewInstance:
     transfer_syntax_uid: str
     sha256: str
     calling_ae_title: str
+    position_mm: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("study_instance_uid", "series_instance_uid", "sop_instance_uid", "sop_class_uid"):
@@ -95,6 +98,19 @@ class SeriesRecord:
     created_at: float
     last_received_at: float
     state_since: float
+    purge_requested_at: float | None = None
+    purged_at: float | None = None
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """One step of a series: when, into which state, and why."""
+
+    series_id: str
+    at: float
+    state: SeriesState
+    generation: int
+    text: str
 
 
 @dataclass(frozen=True)
@@ -112,14 +128,16 @@ class InstanceRecord:
     calling_ae_title: str
     generation: int
     conflicts: int
+    position_mm: float | None = None
 
 
 @dataclass(frozen=True)
 class ResultRecord:
-    """One result object of one generation of a series."""
+    """One result object of one generation of a series; ``path`` is relative to the spool directory."""
 
     series_id: str
     sop_instance_uid: str
+    series_instance_uid: str
     generation: int
     kind: str
     sop_class_uid: str
@@ -129,7 +147,7 @@ class ResultRecord:
 
 @dataclass(frozen=True)
 class DeliveryRecord:
-    """One result object for one destination."""
+    """One result object for one destination; ``path`` is relative to the spool directory."""
 
     series_id: str
     sop_instance_uid: str
@@ -139,6 +157,9 @@ class DeliveryRecord:
     next_attempt_at: float
     last_error: str
     delivered_at: float | None
+    wants_commitment: bool
+    transaction_uid: str
+    committed_at: float | None
     kind: str
     sop_class_uid: str
     path: Path
@@ -152,6 +173,44 @@ class SeriesDetails:
     instances: tuple[InstanceRecord, ...]
     results: tuple[ResultRecord, ...]
     deliveries: tuple[DeliveryRecord, ...]
+    events: tuple[EventRecord, ...]
+
+
+@dataclass(frozen=True)
+class DestinationRecord:
+    """How one destination answers: failures in a row, and when it is tried again."""
+
+    name: str
+    failures: int
+    next_attempt_at: float
+    last_error: str
+    last_success_at: float | None
+
+
+@dataclass(frozen=True)
+class KindRefusal:
+    """A kind of object that a destination refused; ``for_good`` if it isn't offered any more."""
+
+    destination: str
+    kind: str
+    reason: str
+    objects: int
+    for_good: bool
+    refused_at: float
+
+
+@dataclass(frozen=True)
+class CommitmentRequest:
+    """A sender's storage commitment request (PS3.4 J.3.2): instances as (SOP class UID, SOP instance UID)."""
+
+    requestor: str
+    transaction_uid: str
+    instances: tuple[tuple[str, str], ...]
+    requested_at: float
+    attempts: int = 0
+    next_attempt_at: float = 0.0
+    last_error: str = ""
+    reported_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +234,8 @@ class ResultObject(Protocol):
     @property
     def sop_instance_uid(self) -> str: ...
     @property
+    def series_instance_uid(self) -> str: ...
+    @property
     def path(self) -> Path: ...
 
 
@@ -185,3 +246,5 @@ class Accepting(Protocol):
     def name(self) -> str: ...
     @property
     def accepts(self) -> tuple[str, ...]: ...
+    @property
+    def commitment(self) -> bool: ...

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dicomnode.spool.records import (
     DeliveryRecord,
+    EventRecord,
     InstanceRecord,
     ResultRecord,
     SeriesDetails,
@@ -40,8 +41,16 @@ def result(row: sqlite3.Row) -> ResultRecord:
 def delivery(row: sqlite3.Row) -> DeliveryRecord:
     """A row of :data:`DELIVERIES`."""
     columns = {**dict(row), "path": Path(row["path"]), "state": DeliveryState(row["state"])}
+    columns["wants_commitment"] = bool(row["wants_commitment"])
     del columns["position"], columns["created_at"]
     return DeliveryRecord(**columns)
+
+
+def event(row: sqlite3.Row) -> EventRecord:
+    """A row of table ``event``."""
+    columns = {**dict(row), "state": SeriesState(row["state"])}
+    del columns["number"]
+    return EventRecord(**columns)
 
 
 def instances(connection: sqlite3.Connection, series_id: str) -> tuple[InstanceRecord, ...]:
@@ -61,9 +70,11 @@ def details(connection: sqlite3.Connection, record: SeriesRecord) -> SeriesDetai
         f"{DELIVERIES} WHERE series_id = ? ORDER BY destination, result.generation, result.position",
         (record.id,),
     )
+    events = connection.execute("SELECT * FROM event WHERE series_id = ? ORDER BY number", (record.id,))
     return SeriesDetails(
         series=record,
         instances=instances(connection, record.id),
         results=tuple(result(row) for row in results),
         deliveries=tuple(delivery(row) for row in deliveries),
+        events=tuple(event(row) for row in events),
     )

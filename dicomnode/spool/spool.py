@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import logging
 import shutil
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
 from dicomnode.spool.errors import SpoolError, SpoolFullError
 from dicomnode.spool.instances import InstanceFiles, sync_directory
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.records import Kept, NewInstance
-
-LOGGER = logging.getLogger(__name__)
+from dicomnode.spool.recovery import Recovery, recover, set_damaged_ledger_aside
 
 LEDGER_NAME = "ledger.sqlite"
 _RESULTS = "results"
 _LOCKS = 64
-
-
-@dataclass(frozen=True)
-class Recovery:
-    """What :meth:`Spool.recover` found and put right."""
-
-    half_written: int
-    unrecorded: int
-    lost: int
 
 
 def results_path(spool_directory: Path, series_id: str, generation: int) -> Path:
@@ -69,6 +58,7 @@ class Spool:
                 f"the spool {directory} is in use by another node; stop that one first"
             ) from error
         self.files = InstanceFiles(directory)
+        set_damaged_ledger_aside(directory / LEDGER_NAME)
         self.ledger = Ledger(directory / LEDGER_NAME)
         self._locks = tuple(threading.Lock() for _ in range(_LOCKS))
 
@@ -108,8 +98,9 @@ class Spool:
                 if error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise SpoolFullError(f"the disk of the spool is full: {error.strerror}") from error
                 raise SpoolError(f"can't write to the spool: {error.strerror}") from error
-            # If this fails the file stays: whether the row was written may be unknown. recover() settles it.
-            return self.ledger.record_instance(instance, relative_path, size)
+            # If this fails the file stays: whether the row was written may be unknown. recover() adopts it.
+            folder = (self.directory / relative_path).parent
+            return self.ledger.record_instance(instance, relative_path, size, folder)
 
     def results_directory(self, series_id: str, generation: int) -> Path:
         """A directory for the result files of one generation of a series, made durably if missing."""
@@ -124,33 +115,27 @@ class Spool:
         return shutil.disk_usage(self.directory).free
 
     def recover(self) -> Recovery:
-        """At start: put files and ledger in agreement after a crash.
+        """At start: put files and ledger in agreement (:func:`dicomnode.spool.recovery.recover`)."""
+        return recover(self)
 
-        Half-written files and files without a row were never acknowledged and are removed. Rows without
-        a file mean that acknowledged instances were lost behind the node's back; they are taken off and
-        their series fails, until the slices are sent again.
+    def purge(self, series_id: str) -> None:
+        """Remove instances and result objects of a series; its row and its measurements stay.
+
+        Raises
+        ------
+        LedgerError
+            If the series may not be purged (:mod:`dicomnode.spool.purging`).
         """
-        half_written = self.files.sweep_incoming()
-        recorded = {}
-        for series in self.ledger.list_series():
-            for instance in self.ledger.instances(series.id):
-                recorded[instance.path] = instance
-        present = set(self.files.all_paths())
-        unrecorded = present - recorded.keys()
-        for path in unrecorded:
-            self.files.remove(path)
-        lost = [instance for path, instance in recorded.items() if path not in present]
-        if lost:
-            detail = f"{len(lost)} acknowledged instances are missing from the spool; send the series again"
-            self.ledger.forget_instances(lost, detail)
-            for series_id in sorted({instance.series_id for instance in lost}):
-                LOGGER.error("instances lost from the spool", extra={"series": series_id})
-        recovery = Recovery(half_written, len(unrecorded), len(lost))
-        LOGGER.info(
-            "spool checked",
-            extra={"half_written": half_written, "unrecorded": len(unrecorded), "lost": len(lost)},
-        )
-        return recovery
+        with ExitStack() as all_locks:
+            for lock in self._locks:  # nothing of the series may arrive between its row and its files
+                all_locks.enter_context(lock)
+            self.ledger.mark_purged(series_id)
+            purged = self.files.take_out(series_id)
+        results = self.directory / _RESULTS / series_id
+        for path in results.rglob("*"):
+            if path.is_file() and path.suffix != ".json":
+                path.unlink()
+        shutil.rmtree(purged, ignore_errors=True)
 
     def _check_room(self, size: int) -> None:
         free = self.free_bytes()

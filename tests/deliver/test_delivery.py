@@ -35,6 +35,7 @@ class Result:
     sop_class_uid: str
     sop_instance_uid: str
     path: Path
+    series_instance_uid: str = "2.25.9"
 
 
 @contextmanager

@@ -31,12 +31,14 @@ class Result:
     sop_instance_uid: str
     path: Path
     sop_class_uid: str = "1.2.840.10008.5.1.4.1.1.88.34"
+    series_instance_uid: str = "2.25.9"
 
 
 @dataclass(frozen=True)
 class Receiver:
     name: str
     accepts: tuple[str, ...] = ("seg", "sr")
+    commitment: bool = False
 
 
 PACS = Receiver("pacs")

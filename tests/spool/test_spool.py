@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import random
 import signal
 import subprocess
@@ -13,12 +14,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydicom import dcmwrite
+from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
 
+from dicomnode.receive.file_meta import file_head
 from dicomnode.spool.errors import SpoolError, SpoolFullError
 from dicomnode.spool.instances import make_durable
-from dicomnode.spool.records import Kept, NewInstance
+from dicomnode.spool.records import Kept, NewInstance, series_key
 from dicomnode.spool.spool import Spool
 from dicomnode.spool.states import SeriesState
+from tests.dicom_network import make_ct
 
 
 def instance(number: int, content: bytes, series: str = "1.2.3") -> NewInstance:
@@ -103,15 +109,85 @@ def test_two_nodes_do_not_share_a_spool(spool: Spool) -> None:
         Spool(spool.directory)
 
 
-def test_recovery_removes_what_was_never_acknowledged(spool: Spool) -> None:
-    spool.keep(instance(1, b"x"), (b"x",))
+def as_file(dataset: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
+    """A Part 10 file as the receiving room writes it."""
+    encoded = io.BytesIO()
+    bare = Dataset(dataset)
+    dcmwrite(encoded, bare, implicit_vr=False, little_endian=True)
+    head = file_head(dataset.SOPClassUID, dataset.SOPInstanceUID, syntax, "SCANNER")
+    return head + encoded.getvalue()
+
+
+def test_recovery_removes_what_was_half_written(spool: Spool) -> None:
     (spool.directory / "incoming" / "1-1.part").write_bytes(b"half")
+    assert spool.recover().half_written == 1
+    assert not list((spool.directory / "incoming").iterdir())
+
+
+def test_a_whole_file_without_a_row_is_adopted_with_what_it_says(spool: Spool) -> None:
+    dataset = make_ct(7, ImagePositionPatient=[1, 2, -30.5], ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+    content = as_file(dataset)
+    series_id = series_key(dataset.StudyInstanceUID, dataset.SeriesInstanceUID)
+    path = spool.files.relative_path(series_id, dataset.SOPInstanceUID)
+    spool.files.write(path, [content])
+
+    assert spool.recover().adopted == 1
+
+    (record,) = spool.ledger.instances(series_id)
+    assert (record.path, record.calling_ae_title, record.position_mm) == (path, "SCANNER", -30.5)
+    assert record.sha256 == hashlib.sha256(content[-dataset_length(content) :]).hexdigest()
+    assert spool.ledger.show(series_id).series.state is SeriesState.RECEIVING
+    assert spool.recover().adopted == 0
+
+
+def dataset_length(content: bytes) -> int:
+    return len(content) - 144 - int.from_bytes(content[140:144], "little")
+
+
+def test_a_file_that_is_no_instance_is_moved_aside_and_kept(spool: Spool) -> None:
     orphan = spool.files.relative_path(instance(2, b"y").series_id, "1.2.3.2")
     spool.files.write(orphan, [b"y"])
+    assert spool.recover().unreadable == 1
+    assert (spool.directory / "unreadable" / orphan.name).read_bytes() == b"y"
+    assert not list(spool.files.all_paths())
+
+
+def test_a_file_under_another_instances_name_is_not_adopted(spool: Spool) -> None:
+    dataset = make_ct(7)
+    spool.files.write(Path("instances", "0" * 16, "wrong.dcm"), [as_file(dataset)])
     recovery = spool.recover()
-    assert (recovery.half_written, recovery.unrecorded, recovery.lost) == (1, 1, 0)
-    assert len(list(spool.files.all_paths())) == 1
-    assert spool.recover().unrecorded == 0
+    assert (recovery.adopted, recovery.unreadable) == (0, 1)
+
+
+def test_a_damaged_ledger_is_made_again_from_the_files(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    for number in range(1, 4):
+        dataset = make_ct(number)
+        new = NewInstance(
+            dataset.StudyInstanceUID,
+            dataset.SeriesInstanceUID,
+            dataset.SOPInstanceUID,
+            dataset.SOPClassUID,
+            ExplicitVRLittleEndian,
+            hashlib.sha256(as_file(dataset)[-dataset_length(as_file(dataset)) :]).hexdigest(),
+            "SCANNER",
+        )
+        spool.keep(new, (as_file(dataset),))
+    before = spool.ledger.instances(new.series_id)
+    spool.close()
+    ledger = tmp_path / "ledger.sqlite"
+    ledger.write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
+    (tmp_path / "ledger.sqlite-wal").unlink(missing_ok=True)
+
+    spool = Spool(tmp_path)
+    assert spool.recover().adopted == 3
+    after = spool.ledger.instances(new.series_id)
+    spool.close()
+
+    assert {(one.path, one.sha256, one.bytes) for one in after} == {
+        (one.path, one.sha256, one.bytes) for one in before
+    }
+    assert list(tmp_path.glob("ledger.sqlite.damaged-*"))
 
 
 def test_recovery_fails_a_series_whose_files_are_gone_until_they_are_sent_again(spool: Spool) -> None:

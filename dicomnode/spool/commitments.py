@@ -1,0 +1,217 @@
+"""Storage commitment (PS3.4 Annex J): what is asked of destinations, and what senders ask of the node."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+
+from dicomnode.spool import rows
+from dicomnode.spool.database import Database
+from dicomnode.spool.errors import LedgerError
+from dicomnode.spool.moves import get, move, note
+from dicomnode.spool.queueing import has_pending, settle
+from dicomnode.spool.records import CommitmentRequest, DeliveryRecord, is_uid
+from dicomnode.spool.states import DeliveryState, SeriesState
+
+
+class AskedOfDestinations:
+    """Our own requests: a delivered object is ``committed`` once its destination has promised to keep it."""
+
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
+
+    def to_ask(self, destination: str) -> tuple[DeliveryRecord, ...]:
+        """Delivered objects for which no promise has been asked yet, or no answer came in time."""
+        with self._database.read() as connection:
+            found = connection.execute(
+                f"{rows.DELIVERIES} WHERE state = ? AND destination = ? AND wants_commitment "
+                "AND transaction_uid NOT IN (SELECT transaction_uid FROM commitment WHERE ask_again_at > ?) "
+                "ORDER BY delivered_at, series_id, result.position",
+                (DeliveryState.DELIVERED, destination, self._clock()),
+            )
+            return tuple(rows.delivery(row) for row in found)
+
+    def next_question_at(self, destination: str) -> float | None:
+        """When the next request to ``destination`` is due; ``None`` if it has promised everything."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                "SELECT min(coalesce(ask_again_at, 0)) FROM delivery "
+                "LEFT JOIN commitment USING (transaction_uid, destination) "
+                "WHERE state = ? AND destination = ? AND wants_commitment",
+                (DeliveryState.DELIVERED, destination),
+            ).fetchone()
+        return None if row[0] is None else float(row[0])
+
+    def asked(
+        self,
+        transaction_uid: str,
+        destination: str,
+        deliveries: Sequence[DeliveryRecord],
+        ask_again_at: float,
+    ) -> None:
+        """Note a request before it is sent, so that its answer is known whenever it comes."""
+        with self._database.write(announce=False) as connection:
+            connection.execute(
+                "INSERT INTO commitment (transaction_uid, destination, requested_at, ask_again_at) "
+                "VALUES (?, ?, ?, ?)",
+                (transaction_uid, destination, self._clock(), ask_again_at),
+            )
+            connection.executemany(
+                "UPDATE delivery SET transaction_uid = ? "
+                "WHERE series_id = ? AND sop_instance_uid = ? AND destination = ?",
+                [(transaction_uid, d.series_id, d.sop_instance_uid, destination) for d in deliveries],
+            )
+
+    def answered(
+        self, transaction_uid: str, committed: Collection[str], failed: Collection[str]
+    ) -> str | None:
+        """The destination's N-EVENT-REPORT; the destination, or ``None`` if nobody was asked this.
+
+        What it doesn't hold is delivered again.
+
+        Parameters
+        ----------
+        committed, failed:
+            SOP Instance UIDs.
+        """
+        now = self._clock()
+        with self._database.write() as connection:
+            row = connection.execute(
+                "SELECT destination FROM commitment WHERE transaction_uid = ?", (transaction_uid,)
+            ).fetchone()
+            if row is None:
+                return None
+            destination = str(row["destination"])
+            touched = {
+                *_mark(connection, destination, committed, DeliveryState.COMMITTED, now),
+                *_mark(connection, destination, failed, DeliveryState.PENDING, now),
+            }
+            for series_id in sorted(touched):
+                series = get(connection, series_id)
+                if series.state is SeriesState.DELIVERED and has_pending(connection, series_id):
+                    detail = f"{destination} doesn't hold what it had accepted"
+                    move(connection, series, now, SeriesState.DELIVERING, detail=detail)
+                settle(connection, series_id, now)
+            return destination
+
+
+class AskedByOthers:
+    """Requests of senders, kept until they are reported."""
+
+    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+        self._database = database
+        self._clock = clock
+
+    def accept(self, requestor: str, transaction_uid: str, instances: Sequence[tuple[str, str]]) -> None:
+        """Take a request; the same one again is reported again.
+
+        Raises
+        ------
+        LedgerError
+            If a UID isn't one or nothing is asked for.
+        """
+        uids = (transaction_uid, *(uid for pair in instances for uid in pair))
+        if not instances or not all(map(is_uid, uids)):
+            raise LedgerError("a storage commitment request needs a transaction UID and references by UID")
+        now = self._clock()
+        key = (requestor, transaction_uid)
+        with self._database.write() as connection:
+            connection.execute(
+                "INSERT INTO commitment_request (requestor, transaction_uid, requested_at, next_attempt_at) "
+                "VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET reported_at = NULL, "
+                "next_attempt_at = excluded.next_attempt_at",
+                (*key, now, now),
+            )
+            connection.execute(
+                "DELETE FROM commitment_request_item WHERE requestor = ? AND transaction_uid = ?", key
+            )
+            connection.executemany(
+                "INSERT INTO commitment_request_item VALUES (?, ?, ?, ?, ?)",
+                [(*key, position, *pair) for position, pair in enumerate(instances)],
+            )
+
+    def waiting(self) -> tuple[CommitmentRequest, ...]:
+        """Requests that are not reported yet, oldest first."""
+        with self._database.read() as connection:
+            found = connection.execute(
+                "SELECT * FROM commitment_request WHERE reported_at IS NULL ORDER BY requested_at"
+            ).fetchall()
+            return tuple(CommitmentRequest(**dict(row), instances=_items(connection, row)) for row in found)
+
+    def held(self, instances: Sequence[tuple[str, str]]) -> tuple[bool, ...]:
+        """For each (SOP class UID, SOP instance UID) whether the node holds it durably."""
+        with self._database.read() as connection:
+            return tuple(
+                connection.execute(
+                    "SELECT 1 FROM instance WHERE sop_instance_uid = ? AND sop_class_uid = ? LIMIT 1",
+                    (sop_instance_uid, sop_class_uid),
+                ).fetchone()
+                is not None
+                for sop_class_uid, sop_instance_uid in instances
+            )
+
+    def reported(self, request: CommitmentRequest) -> None:
+        """The sender has its answer."""
+        now = self._clock()
+        with self._database.write(announce=False) as connection:
+            connection.execute(
+                "UPDATE commitment_request SET reported_at = ?, attempts = attempts + 1, last_error = '' "
+                "WHERE requestor = ? AND transaction_uid = ?",
+                (now, request.requestor, request.transaction_uid),
+            )
+            for series_id in _series_of(connection, request):
+                note(connection, get(connection, series_id), now, f"committed to {request.requestor}")
+
+    def not_reported(self, request: CommitmentRequest, error: str, next_attempt_at: float) -> None:
+        """The answer couldn't be brought; try again at ``next_attempt_at``."""
+        with self._database.write(announce=False) as connection:
+            connection.execute(
+                "UPDATE commitment_request SET attempts = attempts + 1, last_error = ?, next_attempt_at = ? "
+                "WHERE requestor = ? AND transaction_uid = ?",
+                (error, next_attempt_at, request.requestor, request.transaction_uid),
+            )
+
+
+def _mark(
+    connection: sqlite3.Connection,
+    destination: str,
+    sop_instance_uids: Collection[str],
+    state: DeliveryState,
+    now: float,
+) -> set[str]:
+    """Bring delivered objects into ``state``; the series that they belong to."""
+    touched: set[str] = set()
+    for uid in sop_instance_uids:
+        found = connection.execute(
+            "UPDATE delivery SET state = ?, committed_at = ?, next_attempt_at = ?, transaction_uid = '' "
+            "WHERE destination = ? AND sop_instance_uid = ? AND state = ? RETURNING series_id",
+            (
+                state,
+                now if state is DeliveryState.COMMITTED else None,
+                now,
+                destination,
+                uid,
+                DeliveryState.DELIVERED,
+            ),
+        )
+        touched.update(str(row["series_id"]) for row in found)
+    return touched
+
+
+def _items(connection: sqlite3.Connection, request: sqlite3.Row) -> tuple[tuple[str, str], ...]:
+    found = connection.execute(
+        "SELECT sop_class_uid, sop_instance_uid FROM commitment_request_item "
+        "WHERE requestor = ? AND transaction_uid = ? ORDER BY position",
+        (request["requestor"], request["transaction_uid"]),
+    )
+    return tuple((str(row[0]), str(row[1])) for row in found)
+
+
+def _series_of(connection: sqlite3.Connection, request: CommitmentRequest) -> list[str]:
+    found = connection.execute(
+        "SELECT DISTINCT series_id FROM instance JOIN commitment_request_item USING (sop_instance_uid) "
+        "WHERE requestor = ? AND transaction_uid = ?",
+        (request.requestor, request.transaction_uid),
+    )
+    return [str(row[0]) for row in found]
