@@ -40,9 +40,9 @@ def analyze_series(
 ) -> Analysis:
     """Measure the CT series in ``paths`` and write its results to ``out``.
 
-    ``out`` gets ``seg.dcm``, ``sr.dcm``, ``measurements.json``, ``overview.png``, and the masks as NIfTI if
-    ``nifti``; a series that can't be measured gets ``refusal.dcm`` that says why. The report names
-    ``predecessor`` as the one that it replaces.
+    ``out`` gets ``seg.dcm``, ``sr.dcm``, ``sc.dcm``, ``measurements.json``, ``overview.png``, and the masks
+    as NIfTI if ``nifti``; a series that can't be measured gets ``refusal.dcm`` and ``sc.dcm`` that say why.
+    The report names ``predecessor`` as the one that it replaces.
 
     Raises
     ------
@@ -60,9 +60,9 @@ def analyze_series(
     measurements = measure_volume(volume, segmentation)
     provenance = _provenance(volume, segmentation, segmenter, config_sha256)
     progress("report", 0.0)
-    results = build_results(volume, segmentation, measurements, provenance, out, predecessor)
+    page = write_overview(volume, segmentation, measurements, out / OVERVIEW_FILE)
+    results = build_results(volume, segmentation, measurements, provenance, page, out, predecessor)
     write_measurements_json(measurements, provenance, out / MEASUREMENTS_FILE)
-    write_overview(volume, segmentation, measurements, out / OVERVIEW_FILE)
     if nifti:
         write_nifti(volume, segmentation, out)
     progress("report", 1.0)

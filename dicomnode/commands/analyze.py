@@ -2,9 +2,10 @@
 
 Each series below DIR gets a folder of its own in OUT with the DICOM results (seg.dcm, sr.dcm),
 measurements.json and overview.png. A series that can't be measured gets refusal.dcm, which says why.
+With --format sc, the overview, or the page that says why, is a DICOM picture too (sc.dcm).
 
   dicomnode analyze ct/ --out results/
-  dicomnode analyze archive/ --out results/ --device cpu --format sr,nifti
+  dicomnode analyze archive/ --out results/ --device cpu --format sr,sc,nifti
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ from dicomnode.config import Analysis as AnalysisSettings
 from dicomnode.config import Config
 from dicomnode.pipeline import analyze_series
 from dicomnode.report.errors import ReportError
+from dicomnode.report.result_set import ResultKind
 from dicomnode.segment.card import ModelError
 from dicomnode.segment.segmenter import Segmenter
 from dicomnode.terminal import print_table, progress_bars
 
-FORMATS = ("seg", "sr", "nifti")
+FORMATS = ("seg", "sr", "sc", "nifti")
 DEFAULT_FORMATS = ("seg", "sr")
 UID_AS_FOLDER_NAME = re.compile(r"[0-9][0-9.]{0,63}")
 STAGES = {"load": 0.0, "assemble": 0.02, "lungs": 0.1, "lesions": 0.2, "measure": 0.9, "report": 0.92}
@@ -127,10 +129,11 @@ def _outcome(analysis: Analysis) -> str:
 
 
 def _keep_formats(analysis: Analysis, formats: tuple[str, ...]) -> None:
-    if analysis.refusal is None:
-        for file in analysis.results.files:
-            if file.kind.value not in formats:
-                file.path.unlink()
+    """A refusal's report is always kept: a series without a result must say why."""
+    for file in analysis.results.files:
+        said = analysis.refusal is not None and file.kind is ResultKind.SR
+        if file.kind.value not in formats and not said:
+            file.path.unlink()
 
 
 def _formats(text: str) -> tuple[str, ...]:

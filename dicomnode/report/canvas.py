@@ -1,4 +1,4 @@
-"""Small drawing vocabulary of the overview: colours, fonts and text that knows where it stands."""
+"""Small drawing vocabulary of the pages: colours, fonts and text that knows where it stands."""
 
 from __future__ import annotations
 
@@ -77,6 +77,35 @@ class Canvas:
     def width(self, content: str, size: int) -> float:
         """Width of a line in pixels."""
         return float(self._draw.textlength(content, font=font(size)))
+
+    def wrapped(self, content: str, size: int, width: float, lines: int) -> list[str]:
+        """``content`` broken into at most ``lines`` of at most ``width`` pixels; what is cut ends in dots."""
+        broken = [""]
+        for word in content.split():
+            for part in self._fitting(word, size, width):
+                longer = f"{broken[-1]} {part}".lstrip()
+                if self.width(longer, size) <= width:
+                    broken[-1] = longer
+                else:
+                    broken.append(part)
+        if len(broken) > lines:
+            broken = [*broken[: lines - 1], self.shortened(f"{broken[lines - 1]} ...", size, width)]
+        return broken
+
+    def shortened(self, content: str, size: int, width: float) -> str:
+        """``content``, or as much of its beginning as fits, with dots."""
+        while self.width(content, size) > width and len(content) > 1:
+            content = content[:-4].rstrip() + "..."
+        return content
+
+    def _fitting(self, word: str, size: int, width: float) -> list[str]:
+        """``word``, in pieces where it is wider than a line."""
+        pieces = [""]
+        for character in word:
+            if pieces[-1] and self.width(pieces[-1] + character, size) > width:
+                pieces.append("")
+            pieces[-1] += character
+        return pieces
 
     def panel(self, box: Box, fill: Rgb = PANEL, radius: int = 10) -> None:
         """Filled rectangle with round corners."""

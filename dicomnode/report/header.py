@@ -19,7 +19,7 @@ DEVICE_SERIAL_NUMBER = "DICOMNODE-1"
 """Of the product, not of a machine: results are the same wherever they were computed."""
 
 RESEARCH_USE = "For research use only. Not for diagnostic use."
-SERIES_SLOTS = {"seg": 91, "sr": 92, "refusal": 90}
+SERIES_SLOTS = {"refusal": 90, "seg": 91, "sr": 92, "sc": 93, "refusal page": 94}
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def new_object(
 ) -> Dataset:
     """Dataset with the series, equipment and SOP common modules; the identity is written around it.
 
-    ``kind`` ("seg", "sr", "refusal") places the series behind the source: series 3 gives 391, 392 or 390.
+    ``kind`` (of :data:`SERIES_SLOTS`) places the series behind the source: "seg" of series 3 gives 391.
     """
     dataset = Dataset()
     dataset.SOPClassUID = uids.sop_class_uid

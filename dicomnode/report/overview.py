@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from PIL import Image
+
 from dicomnode.assemble.volume import Volume
 from dicomnode.measure.measurements import Measurements, RegionMeasurements
 from dicomnode.report.canvas import MUTED, RULE, TEXT, WARNING, Canvas, Rgb
@@ -51,8 +53,8 @@ BAR_LEFT = 762
 
 def write_overview(
     volume: Volume, segmentation: Segmentation, measurements: Measurements, path: Path
-) -> None:
-    """Write a PNG of 1920 x 1180 pixels without any patient data.
+) -> Image.Image:
+    """Write a PNG of 1920 x 1150 pixels without any patient data, and hand back what was drawn.
 
     Axial slices are seen from the feet (the patient's right at the left edge), the coronal from the front and
     the sagittal from the left. Needs no display and no font files.
@@ -76,6 +78,7 @@ def write_overview(
     partial = path.with_name(path.name + ".partial")
     canvas.image.save(partial, format="PNG", optimize=False)
     partial.replace(path)
+    return canvas.image
 
 
 def _draw_header(
@@ -217,7 +220,7 @@ def _draw_footer(canvas: Canvas, measurements: Measurements) -> None:
     flags = measurements.quality.flags
     if flags:
         sentence = "   ".join(flag_sentence(flag) for flag in flags)
-        canvas.text(TABLE_LEFT, y, _shortened(canvas, sentence, 16, WIDTH - EDGE - TABLE_LEFT), 16, WARNING)
+        canvas.text(TABLE_LEFT, y, canvas.shortened(sentence, 16, WIDTH - EDGE - TABLE_LEFT), 16, WARNING)
     else:
         canvas.text(TABLE_LEFT, y, "No quality flags.", 16, MUTED)
     canvas.line((EDGE, y + 20), (WIDTH - EDGE, y + 20), RULE)
@@ -229,12 +232,6 @@ def _draw_footer(canvas: Canvas, measurements: Measurements) -> None:
 def _legend(canvas: Canvas, x: float, y: float, rgb: Rgb, name: str) -> float:
     canvas.panel((int(x), int(y) - 14, int(x) + 18, int(y) + 2), rgb, radius=4)
     return x + 28 + canvas.text(x + 28, y, name, 16, TEXT) + 30
-
-
-def _shortened(canvas: Canvas, content: str, size: int, width: float) -> str:
-    while canvas.width(content, size) > width and len(content) > 1:
-        content = content[:-4].rstrip() + "..."
-    return content
 
 
 def _regions(measurements: Measurements) -> list[tuple[str, int, RegionMeasurements]]:

@@ -1,4 +1,4 @@
-"""The visible refusal: a short text SR in the study that says why a series was not measured."""
+"""The visible refusal: a short text SR, and a page, in the study that say why a series was not measured."""
 
 from __future__ import annotations
 
@@ -11,10 +11,19 @@ from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.report import codes
 from dicomnode.report.content import complete_document, container, language_and_observer, text, uid
 from dicomnode.report.errors import ReportError
-from dicomnode.report.header import RESEARCH_USE, SeriesReference, document_uids, evidence, new_object
+from dicomnode.report.header import (
+    RESEARCH_USE,
+    SeriesReference,
+    document_uids,
+    evidence,
+    new_object,
+    object_uids,
+)
 from dicomnode.report.identity import Identity, read_header, text_value, verify_identity
 from dicomnode.report.part10 import write_part10
+from dicomnode.report.refusal_page import draw_refusal_page
 from dicomnode.report.result_set import DocumentReference, ResultKind, ResultSet
+from dicomnode.report.secondary_capture import SECONDARY_CAPTURE_STORAGE, write_secondary_capture
 
 ENHANCED_SR = "1.2.840.10008.5.1.4.1.1.88.22"
 WHAT_TO_DO = {
@@ -42,7 +51,10 @@ def build_refusal(
     out: Path,
     predecessor: DocumentReference | None = None,
 ) -> ResultSet:
-    """Write ``refusal.dcm``, an Enhanced SR whose title isn't a measurement report, so that viewers print it.
+    """Write ``refusal.dcm`` and ``sc.dcm``, which say the same.
+
+    The first is an Enhanced SR whose title isn't a measurement report, so that viewers print it; the second
+    is a picture for those that take no SR.
 
     Parameters
     ----------
@@ -78,19 +90,16 @@ def build_refusal(
         software,
     )
     uids = document_uids(ENHANCED_SR, "refusal", origin, predecessor)
+    description = f"dicomnode: not measured ({reason.value})"
+    explanation = detail or reason.value.replace("_", " ")
     dataset = new_object(
-        uids,
-        identity,
-        kind="refusal",
-        modality="SR",
-        description=f"dicomnode: not measured ({reason.value})",
-        software=[software],
+        uids, identity, kind="refusal", modality="SR", description=description, software=[software]
     )
     root = container(
         codes.SERIES_NOT_MEASURED,
         [
             *language_and_observer(),
-            text(codes.EXPLANATION, detail or reason.value.replace("_", " ")),
+            text(codes.EXPLANATION, explanation),
             text(codes.REFUSAL_REASON, reason.value),
             text(codes.WHAT_TO_DO, WHAT_TO_DO[reason]),
             text(codes.SOURCE_IMAGES, str(len(paths_of_source))),
@@ -101,10 +110,24 @@ def build_refusal(
     )
     complete_document(dataset, root, evidence(identity.study_instance_uid, sources), predecessor)
     out.mkdir(parents=True, exist_ok=True)
-    path = out / "refusal.dcm"
+    path, sc_path = out / "refusal.dcm", out / "sc.dcm"
     write_part10(path, dataset, identity.elements)
-    verify_identity(path, identity)
-    return ResultSet((uids.file(ResultKind.SR, path),))
+    sc = object_uids(SECONDARY_CAPTURE_STORAGE, "refusal page", origin)
+    names = [series.series_instance_uid for series in sources]
+    write_secondary_capture(
+        sc_path,
+        draw_refusal_page(reason.value, explanation, WHAT_TO_DO[reason], names, len(paths_of_source)),
+        kind="refusal page",
+        uids=sc,
+        identity=identity,
+        description=description,
+        derivation="Page that says why the series was not measured",
+        sources=sources,
+        software=[software],
+    )
+    for written in (path, sc_path):
+        verify_identity(written, identity)
+    return ResultSet((uids.file(ResultKind.SR, path), sc.file(ResultKind.SC, sc_path)))
 
 
 def _readable_headers(paths: Sequence[Path]) -> list[Dataset]:

@@ -56,7 +56,6 @@ class ResultFile:
     series_instance_uid: str
     sop_instance_uid: str
     path: Path
-    series_instance_uid: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from PIL import Image
 from pydicom.dataset import Dataset
 
 from dicomnode.assemble.volume import Volume
@@ -13,6 +14,7 @@ from dicomnode.report.header import SeriesReference, document_uids, object_uids
 from dicomnode.report.identity import Identity, read_header, text_value, verify_identity
 from dicomnode.report.provenance import Provenance
 from dicomnode.report.result_set import DocumentReference, ResultKind, ResultSet
+from dicomnode.report.secondary_capture import SECONDARY_CAPTURE_STORAGE, write_secondary_capture
 from dicomnode.report.seg import SEGMENTATION_STORAGE, write_seg
 from dicomnode.report.segments import segments_of
 from dicomnode.report.sr import COMPREHENSIVE_3D_SR, write_sr
@@ -25,10 +27,11 @@ def build_results(
     segmentation: Segmentation,
     measurements: Measurements,
     provenance: Provenance,
+    page: Image.Image,
     out: Path,
     predecessor: DocumentReference | None = None,
 ) -> ResultSet:
-    """Write ``seg.dcm`` (masks) and ``sr.dcm`` (measurements) into the folder ``out``.
+    """Write ``seg.dcm`` (masks), ``sr.dcm`` (measurements) and ``sc.dcm`` (``page``) into the folder ``out``.
 
     The same input gives the same bytes: UIDs derive from source, model and configuration, dates come from the
     source. Patient and study are the source's, byte for byte, and are compared after writing. The report
@@ -55,11 +58,17 @@ def build_results(
     )
     seg = object_uids(SEGMENTATION_STORAGE, "seg", origin)
     sr = document_uids(COMPREHENSIVE_3D_SR, "sr", origin, predecessor)
+    sc = object_uids(SECONDARY_CAPTURE_STORAGE, "sc", origin)
     segments = segments_of(segmentation)
     tracking = [derive_uid("tracking", segment.key, *origin) for segment in segments]
     software = (provenance.software, f"{provenance.model} {provenance.model_version}")
     out.mkdir(parents=True, exist_ok=True)
-    seg_path, sr_path = out / "seg.dcm", out / "sr.dcm"
+    seg_path, sr_path, sc_path = out / "seg.dcm", out / "sr.dcm", out / "sc.dcm"
+    lossy = _lossy_compression(header)
+    source = SeriesReference(
+        volume.series_instance_uid,
+        tuple((instance.sop_class_uid, instance.sop_instance_uid) for instance in volume.instances),
+    )
 
     write_seg(
         seg_path,
@@ -69,7 +78,7 @@ def build_results(
         uids=seg,
         tracking=tracking,
         identity=identity,
-        compression=_lossy_compression(header),
+        compression=lossy,
         software=software,
     )
     write_sr(
@@ -79,18 +88,34 @@ def build_results(
         uids=sr,
         seg=seg,
         tracking=tracking,
-        source=SeriesReference(
-            volume.series_instance_uid,
-            tuple((instance.sop_class_uid, instance.sop_instance_uid) for instance in volume.instances),
-        ),
+        source=source,
         identity=identity,
         provenance=provenance,
         software=software,
         predecessor=predecessor,
     )
-    for path in (seg_path, sr_path):
+    write_secondary_capture(
+        sc_path,
+        page,
+        kind="sc",
+        uids=sc,
+        identity=identity,
+        description="dicomnode lung overview",
+        derivation="Overview page of lung segmentation and measurements",
+        sources=[source],
+        software=software,
+        body_part="CHEST",
+        lossy=lossy,
+    )
+    for path in (seg_path, sr_path, sc_path):
         verify_identity(path, identity)
-    return ResultSet((seg.file(ResultKind.SEG, seg_path), sr.file(ResultKind.SR, sr_path)))
+    return ResultSet(
+        (
+            seg.file(ResultKind.SEG, seg_path),
+            sr.file(ResultKind.SR, sr_path),
+            sc.file(ResultKind.SC, sc_path),
+        )
+    )
 
 
 def _lossy_compression(header: Dataset) -> Dataset:

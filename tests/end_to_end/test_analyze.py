@@ -6,7 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from pydicom import dcmread
 
 from dicomnode.cli import main
@@ -35,19 +37,23 @@ def test_a_mixed_folder(data_dir: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert 4400 < record["lung_volume_ml"] < 4700
     (refusal,) = out.rglob("refusal.dcm")
     assert refusal.parent != results
+    assert not list(out.rglob("sc.dcm"))
 
 
 def test_the_same_input_gives_the_same_bytes_and_formats_are_chosen(data_dir: Path, tmp_path: Path) -> None:
     ct = str(data_dir / "cip_ct64_chest")
     assert main(["analyze", ct, "--out", str(tmp_path / "one")]) == 0
-    assert main(["analyze", ct, "--out", str(tmp_path / "two"), "--format", "sr,nifti"]) == 0
+    assert main(["analyze", ct, "--out", str(tmp_path / "two"), "--format", "sr,sc,nifti"]) == 0
     (one,), (two,) = (list((tmp_path / name).iterdir()) for name in ("one", "two"))
     assert (one / "sr.dcm").read_bytes() == (two / "sr.dcm").read_bytes()
     assert (one / "seg.dcm").exists()
     assert not (two / "seg.dcm").exists()
     assert (two / "labels.nii.gz").exists()
+    picture = np.asarray(Image.open(two / "overview.png"))
+    np.testing.assert_array_equal(dcmread(two / "sc.dcm").pixel_array, picture)
 
 
 def test_nothing_that_can_be_measured_is_status_1(data_dir: Path, tmp_path: Path) -> None:
     folder = data_dir / "refuse" / "gantrytilting"
-    assert main(["analyze", str(folder), "--out", str(tmp_path)]) == 1
+    assert main(["analyze", str(folder), "--out", str(tmp_path), "--format", "sc"]) == 1
+    assert sorted(path.name for path in tmp_path.rglob("*.dcm")) == ["refusal.dcm", "sc.dcm"]

@@ -63,7 +63,7 @@ def validate(tool: Callable[[str], str]) -> Callable[[Path], list[str]]:
     def errors(path: Path) -> list[str]:
         done = subprocess.run([tool("dciodvfy"), "-new", path], capture_output=True, check=False)
         output = (done.stdout + done.stderr).decode("utf-8", "replace")
-        assert "Segmentation" in output or "SR" in output, output
+        assert any(iod in output for iod in ("Segmentation", "SR", "SCImage")), output
         return [line for line in output.splitlines() if line.startswith("Error")]
 
     return errors

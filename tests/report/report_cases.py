@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
@@ -16,6 +17,8 @@ from dicomnode.measure.measure import measure_segmentation
 from dicomnode.measure.measurements import Measurements
 from dicomnode.measure.quality import assess_quality
 from dicomnode.report.provenance import Provenance
+from dicomnode.report.result_set import DocumentReference, ResultFile
+from dicomnode.report.results import build_results
 from dicomnode.segment.segmentation import ModelIdentity, QualityFlag, Segmentation
 
 MODEL = ModelIdentity("test_threshold", "1.2", "ab" * 32)
@@ -23,14 +26,26 @@ PROVENANCE = Provenance("dicomnode 0.0", MODEL.name, MODEL.version, "ab" * 32, "
 SHAPE = (20, 36, 44)
 
 
+PAGE = Image.new("RGB", (64, 48), (13, 16, 21))
+"""Stands for the overview where it isn't looked at."""
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
-    """Everything that :func:`build_results` takes."""
+    """What :func:`build_results` makes results of."""
 
     volume: Volume
     segmentation: Segmentation
     measurements: Measurements
     provenance: Provenance = PROVENANCE
+
+    def build(
+        self, out: Path, predecessor: DocumentReference | None = None, page: Image.Image = PAGE
+    ) -> tuple[ResultFile, ...]:
+        """Write the results to ``out``: SEG, SR and secondary capture."""
+        return build_results(
+            self.volume, self.segmentation, self.measurements, self.provenance, page, out, predecessor
+        ).files
 
 
 def axial_affine(

@@ -21,7 +21,6 @@ from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.report.errors import ReportError
 from dicomnode.report.identity import Identity, read_header, verify_identity
 from dicomnode.report.refusal import build_refusal
-from dicomnode.report.results import build_results
 from tests.report.report_cases import axial_affine, make_case, thorax, write_ct
 
 CHARSETS = (
@@ -130,7 +129,7 @@ def test_kanji_survive_in_seg_and_sr(
         StudyDescription="胸部",
     )
     case = make_case(volume, labels, sides)
-    for file in build_results(volume, case.segmentation, case.measurements, case.provenance, tmp_path).files:
+    for file in case.build(tmp_path):
         assert str(dcmread(file.path).PatientName) == KANJI
         assert raw(file.path, "PatientName") == raw(volume.instances[0].path, "PatientName")
         assert raw(file.path, "StudyDescription") == raw(volume.instances[0].path, "StudyDescription")

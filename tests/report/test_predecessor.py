@@ -14,7 +14,6 @@ from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.report.errors import ReportError
 from dicomnode.report.refusal import build_refusal
 from dicomnode.report.result_set import DocumentReference, ResultFile, ResultKind
-from dicomnode.report.results import build_results
 from tests.report.report_cases import Case
 
 OLD = DocumentReference(
@@ -29,10 +28,7 @@ Build = Callable[[Path, DocumentReference | None], dict[ResultKind, ResultFile]]
 @pytest.fixture(params=["measured", "refused"])
 def build(request: pytest.FixtureRequest, case: Case) -> Build:
     def measured(out: Path, predecessor: DocumentReference | None) -> dict[ResultKind, ResultFile]:
-        results = build_results(
-            case.volume, case.segmentation, case.measurements, case.provenance, out, predecessor
-        )
-        return {file.kind: file for file in results.files}
+        return {file.kind: file for file in case.build(out, predecessor)}
 
     def refused(out: Path, predecessor: DocumentReference | None) -> dict[ResultKind, ResultFile]:
         paths = [instance.path for instance in case.volume.instances]

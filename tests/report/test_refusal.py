@@ -28,8 +28,7 @@ def paths(tmp_path: Path) -> list[Path]:
 def refuse(
     paths: list[Path], out: Path, reason: RefusalReason = RefusalReason.GAP, detail: str = DETAIL
 ) -> Path:
-    (file,) = build_refusal(paths, reason, detail, SOFTWARE, out).files
-    return file.path
+    return build_refusal(paths, reason, detail, SOFTWARE, out).files[0].path
 
 
 def text(report: Dataset, name: str) -> str:

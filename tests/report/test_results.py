@@ -11,13 +11,11 @@ from pydicom import dcmread
 
 from dicomnode.report.errors import ReportError
 from dicomnode.report.result_set import ResultKind
-from dicomnode.report.results import build_results
 from tests.report.report_cases import Case, axial_affine, make_case, thorax, write_ct
 
 
-def build(case: Case, out: Path) -> tuple[Path, Path]:
-    seg, sr = build_results(case.volume, case.segmentation, case.measurements, case.provenance, out).files
-    return seg.path, sr.path
+def build(case: Case, out: Path) -> tuple[Path, ...]:
+    return tuple(file.path for file in case.build(out))
 
 
 def test_the_same_input_gives_the_same_bytes_on_another_day(
@@ -46,10 +44,10 @@ def test_another_origin_is_another_object(case: Case, tmp_path: Path, field: str
 
 
 def test_results_belong_to_the_study_and_name_themselves(case: Case, tmp_path: Path) -> None:
-    results = build_results(case.volume, case.segmentation, case.measurements, case.provenance, tmp_path)
-    assert [file.kind for file in results.files] == [ResultKind.SEG, ResultKind.SR]
+    files = case.build(tmp_path)
+    assert [file.kind for file in files] == [ResultKind.SEG, ResultKind.SR, ResultKind.SC]
     source = dcmread(case.volume.instances[0].path)
-    for file, series_number in zip(results.files, (391, 392), strict=True):
+    for file, series_number in zip(files, (391, 392, 393), strict=True):
         dataset = dcmread(file.path)
         assert dataset.file_meta.MediaStorageSOPInstanceUID == file.sop_instance_uid == dataset.SOPInstanceUID
         assert dataset.file_meta.MediaStorageSOPClassUID == file.sop_class_uid == dataset.SOPClassUID
@@ -59,7 +57,7 @@ def test_results_belong_to_the_study_and_name_themselves(case: Case, tmp_path: P
 
 
 def test_the_sr_lists_the_seg_and_the_source_as_evidence(case: Case, tmp_path: Path) -> None:
-    seg, sr = build(case, tmp_path)
+    seg, sr, _ = build(case, tmp_path)
     study = dcmread(sr).CurrentRequestedProcedureEvidenceSequence[0]
     assert study.StudyInstanceUID == case.volume.study_instance_uid
     masks, images = study.ReferencedSeriesSequence
@@ -81,7 +79,7 @@ def test_a_source_without_dates_gets_the_unknown_date_not_today(tmp_path: Path) 
     assert (dataset.ContentDate, dataset.ContentTime, dataset.StudyDate) == ("19000101", "000000", "")
 
 
-def test_a_lossy_source_makes_a_lossy_seg(tmp_path: Path) -> None:
+def test_a_lossy_source_makes_lossy_images(tmp_path: Path) -> None:
     hu, labels, sides = thorax()
     lossy = {
         "LossyImageCompression": "01",
@@ -89,5 +87,6 @@ def test_a_lossy_source_makes_a_lossy_seg(tmp_path: Path) -> None:
         "LossyImageCompressionMethod": "ISO_10918_1",
     }
     case = make_case(write_ct(tmp_path / "ct", hu, axial_affine(), **lossy), labels, sides)
-    dataset = dcmread(build(case, tmp_path / "out")[0])
-    assert (dataset.LossyImageCompression, dataset.LossyImageCompressionRatio) == ("01", 10.5)
+    seg, _, sc = (dcmread(path) for path in build(case, tmp_path / "out"))
+    for image in (seg, sc):
+        assert (image.LossyImageCompression, image.LossyImageCompressionRatio) == ("01", 10.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import highdicom
@@ -16,12 +17,10 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dicomnode.report.errors import ReportError
-from dicomnode.report.results import build_results
 from dicomnode.report.segments import segments_of
 from dicomnode.segment.segmentation import Segmentation
 from tests.report.report_cases import (
     MODEL,
-    PROVENANCE,
     SHAPE,
     Case,
     axial_affine,
@@ -42,7 +41,7 @@ CASES = ["case", "cip", "ricord"]
 
 
 def build(case: Case, out: Path) -> tuple[Path, Path]:
-    seg, sr = build_results(case.volume, case.segmentation, case.measurements, case.provenance, out).files
+    seg, sr, _ = case.build(out)
     return seg.path, sr.path
 
 
@@ -219,12 +218,10 @@ def test_a_series_without_lung_is_no_seg(tmp_path: Path, case: Case) -> None:
     empty = np.zeros(SHAPE, np.uint8)
     nothing = Segmentation(empty, empty, empty, MODEL)
     with pytest.raises(ReportError, match="nothing to report"):
-        build_results(case.volume, nothing, case.measurements, PROVENANCE, tmp_path)
+        replace(case, segmentation=nothing).build(tmp_path)
 
 
 def test_masks_on_another_grid_are_refused(tmp_path: Path, case: Case) -> None:
     other = np.ones((4, 5, 6), np.uint8)
     with pytest.raises(ReportError, match="masks of shape"):
-        build_results(
-            case.volume, Segmentation(other, other, other, MODEL), case.measurements, PROVENANCE, tmp_path
-        )
+        replace(case, segmentation=Segmentation(other, other, other, MODEL)).build(tmp_path)

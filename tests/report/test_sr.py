@@ -16,7 +16,6 @@ from pydicom.dataset import Dataset
 
 from dicomnode.report.header import RESEARCH_USE
 from dicomnode.report.record import measurements_json, write_measurements_json
-from dicomnode.report.results import build_results
 from dicomnode.report.sr import FINDING_QUANTITIES, LUNG_QUANTITIES
 from dicomnode.segment.segmentation import QualityFlag
 from tests.report.report_cases import Case, axial_affine, make_case, thorax, write_ct
@@ -26,7 +25,7 @@ GROUP_KEYS = ("lungs", "right", "left", "lesion", "ggo", "consolidation")
 
 
 def build(case: Case, out: Path) -> tuple[Path, Path]:
-    seg, sr = build_results(case.volume, case.segmentation, case.measurements, case.provenance, out).files
+    seg, sr, _ = case.build(out)
     return seg.path, sr.path
 
 
