@@ -13,6 +13,7 @@ from dicomnode.config import Config
 from dicomnode.config import Destination as DestinationSettings
 from dicomnode.deliver.delivery import DeliveryLoop, Destination, RetryPolicy
 from dicomnode.deliver.peer import Peer, client_tls
+from dicomnode.monitoring import Monitoring
 from dicomnode.receive.access import server_tls
 from dicomnode.receive.completeness import CompletenessSettings
 from dicomnode.receive.server import ServerSettings, StorageServer
@@ -41,7 +42,10 @@ class Node:
         self._config = config
         self._spool = Spool(config.spool.directory.resolve(), int(config.spool.minimum_free_gb * 1e9))
         destinations = [destination_of(settings, config.node.ae_title) for settings in config.destination]
-        self._server = StorageServer(_server_settings(config), self._spool, decodable_transfer_syntaxes())
+        self._monitoring = Monitoring(config, self._spool.ledger)
+        self._server = StorageServer(
+            _server_settings(config), self._spool, decodable_transfer_syntaxes(), self._monitoring.observers
+        )
         self._delivery = DeliveryLoop(self._spool.ledger, destinations)
         self._analysis = [
             AnalysisLoop(
@@ -71,6 +75,7 @@ class Node:
         self._spool.recover()
         for series in self._spool.ledger.requeue_interrupted(self._config.analysis.attempts):
             LOGGER.warning("interrupted analysis: %s", series.detail, extra={"series": series.id})
+        self._monitoring.start()
         self._server.start()
         self._delivery.start()
         for loop in self._analysis:
@@ -83,6 +88,7 @@ class Node:
         for loop in self._analysis:
             loop.stop(drain=drain)
         self._delivery.stop()
+        self._monitoring.stop()
         self._spool.close()
         LOGGER.info("stopped")
 
