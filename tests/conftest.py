@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificates import House, make_house
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # pynetdicom installs scripts named storescu and echoscu; in an activated environment they would hide dcmtk's.
@@ -23,3 +25,9 @@ def data_dir() -> Path:
     if not directory.is_dir():
         pytest.skip(f"no real CT data at {directory}; set DICOMNODE_DATA")
     return directory
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> House:
+    """Certificates, right and wrong."""
+    return make_house(tmp_path_factory.mktemp("certificates"))

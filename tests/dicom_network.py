@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -146,7 +148,10 @@ def dataset_bytes(path: Path) -> bytes:
 
 
 def installed(tool: str) -> str:
-    path = shutil.which(tool)
+    # Not those beside the interpreter: pynetdicom installs tools of the same names as dcmtk's.
+    beside = str(Path(sys.executable).parent)
+    elsewhere = [folder for folder in os.environ["PATH"].split(os.pathsep) if folder != beside]
+    path = shutil.which(tool, path=os.pathsep.join(elsewhere))
     if path is None:
         pytest.skip(f"{tool} is not installed (package dcmtk)")
     return path

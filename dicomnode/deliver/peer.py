@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 from pynetdicom import _config as pynetdicom_config
 from pynetdicom import evt
@@ -41,7 +41,7 @@ class Peer:
     calling_ae_title:
         What we call ourselves.
     tls:
-        Context of :func:`client_tls`; ``None`` for plain TCP.
+        ``None`` for plain TCP.
     connect_seconds, answer_seconds:
         Time for the connection and for one answer.
 
@@ -98,30 +98,6 @@ def parse_peer(address: str, calling_ae_title: str = "DICOMNODE", tls: ssl.SSLCo
     )
 
 
-def client_tls(cert: Path | None = None, key: Path | None = None, ca: Path | None = None) -> ssl.SSLContext:
-    """TLS towards a peer: 1.2 or newer, its certificate checked against ``ca`` or the system's authorities.
-
-    The name in the certificate isn't compared with the host: devices are reached by address, and the
-    authority given here is the one that vouches for them (PS3.15 B.12).
-
-    Parameters
-    ----------
-    cert, key:
-        PEM files of our own certificate, for peers that ask for one.
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM")
-    context.check_hostname = False
-    if ca is not None:
-        context.load_verify_locations(ca)
-    else:
-        context.load_default_certs()
-    if cert is not None:
-        context.load_cert_chain(cert, key)
-    return context
-
-
 @contextmanager
 def associated(peer: Peer, contexts: Sequence[PresentationContext]) -> Iterator[Association]:
     """An association with ``peer``, released at the end.
@@ -137,19 +113,20 @@ def associated(peer: Peer, contexts: Sequence[PresentationContext]) -> Iterator[
     entity.acse_timeout = peer.answer_seconds
     entity.dimse_timeout = peer.answer_seconds
     entity.network_timeout = peer.answer_seconds
+    tls = None if peer.tls is None else _ObservedTls(peer.tls)
     try:
         association = entity.associate(
             peer.host,
             peer.port,
             contexts=list(contexts),
             ae_title=peer.ae_title,
-            tls_args=None if peer.tls is None else (peer.tls, peer.host),
+            tls_args=tls and (tls, peer.host),
             evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once), (evt.EVT_PDU_SENT, _acknowledge_at_once)],
         )
     except OSError as error:
         raise PeerError(f"{peer}: {error.strerror or error}") from error
     if not association.is_established:
-        raise PeerError(f"{peer}: {_why_not(association)}")
+        raise PeerError(f"{peer}: {(tls and tls.failure) or _why_not(association)}")
     try:
         yield association
     finally:
@@ -169,6 +146,25 @@ def echo(peer: Peer) -> str | None:
     if "Status" not in answer:
         return f"{peer}: no answer to C-ECHO within {peer.answer_seconds:g} s"
     return None if answer.Status == 0 else f"{peer}: C-ECHO was answered with status {answer.Status:04X}"
+
+
+class _ObservedTls:
+    """Stands in for an SSLContext: pynetdicom swallows TLS errors, the socket remembers the last one."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        self._socket: ssl.SSLSocket | None = None
+
+    def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
+        """As the context does it."""
+        self._socket = self._context.wrap_socket(*args, **kwargs)
+        return self._socket
+
+    @property
+    def failure(self) -> str:
+        """A sentence; empty if it wasn't TLS that failed."""
+        failure = getattr(self._socket, "failure", "")
+        return f"TLS failed, {failure}" if failure else ""
 
 
 def _send_at_once(event: evt.Event) -> None:

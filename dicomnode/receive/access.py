@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-import ssl
 from dataclasses import dataclass
-from pathlib import Path
+
+DICOM_APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"  # PS3.7 A.2.1, the only one there is
 
 
 @dataclass(frozen=True)
 class Rejection:
-    """An A-ASSOCIATE-RJ (PS3.8 9.3.4) and the sentence for the log."""
+    """An A-ASSOCIATE-RJ (PS3.8 Table 9-21) and the sentence for the log."""
 
     result: int
     source: int
@@ -59,44 +59,21 @@ class AccessPolicy:
         networks = (ipaddress.ip_network(allowed, strict=False) for allowed in self.addresses)
         return any((mapped or peer) in network for network in networks)
 
-    def verdict(self, called_ae_title: str, calling_ae_title: str, address: str) -> Rejection | None:
+    def verdict(
+        self,
+        called_ae_title: str,
+        calling_ae_title: str,
+        address: str,
+        application_context: str = DICOM_APPLICATION_CONTEXT,
+    ) -> Rejection | None:
         """Why this association is rejected, or ``None`` if it isn't."""
         if not self.address_is_allowed(address):
             return Rejection(1, 1, 1, "address not allowed")
+        if application_context != DICOM_APPLICATION_CONTEXT:
+            return Rejection(1, 1, 2, "application context name not supported")
         if called_ae_title.strip() != self.called_ae_title.strip():
             return Rejection(1, 1, 7, "called AE title not recognized")
         allowed = {title.strip() for title in self.calling_ae_titles}
         if allowed and calling_ae_title.strip() not in allowed:
             return Rejection(1, 1, 3, "calling AE title not recognized")
         return None
-
-
-def server_tls(
-    cert: Path, key: Path, ca: Path | None = None, *, require_client: bool = False
-) -> ssl.SSLContext:
-    """TLS for the listening socket: 1.2 or newer with forward secrecy (PS3.15 B.12, BCP 195).
-
-    Parameters
-    ----------
-    cert, key, ca:
-        PEM files; ``ca`` holds the certificates that clients' certificates are signed by.
-    require_client:
-        Turn away clients without such a certificate; needs ``ca``.
-
-    Raises
-    ------
-    ValueError
-        If ``require_client`` is set without ``ca``.
-    OSError
-        If a file can't be read or isn't a certificate (``ssl.SSLError`` is one).
-    """
-    if require_client and ca is None:
-        raise ValueError("require_client needs ca, the certificates that clients must be signed by")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM")
-    context.load_cert_chain(cert, key)
-    if ca is not None:
-        context.load_verify_locations(ca)
-        context.verify_mode = ssl.CERT_REQUIRED if require_client else ssl.CERT_OPTIONAL
-    return context

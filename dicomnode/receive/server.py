@@ -184,7 +184,12 @@ class StorageServer:
         association = event.assoc
         request = association.requestor.primitive
         address = association.requestor.address
-        rejection = self._access.verdict(request.called_ae_title, request.calling_ae_title, address)
+        rejection = self._access.verdict(
+            request.called_ae_title,
+            request.calling_ae_title,
+            address,
+            str(request.application_context_name),
+        )
         rejection = rejection or self._admit(association)
         if rejection is None:
             association.acceptor.supported_contexts = follow_proposal(

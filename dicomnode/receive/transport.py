@@ -27,6 +27,8 @@ LOGGER = logging.getLogger(__name__)
 MAXIMUM_PDU_BYTES = 1 << 20
 
 _PDU_HEADER_BYTES = 6
+_ASSOCIATE_REQUEST = 0x01  # PDU type, the first byte of a connection (PS3.8 9.3.2)
+_TLS_HANDSHAKE = 0x16
 _AWAITING_REQUEST = "Sta2"  # states of PS3.8 9.2.1
 _REQUEST_WILL_NOT_COME = ("Sta1", "Sta13")
 _BACKLOG = 128
@@ -50,6 +52,7 @@ class TimedSocket(AssociationSocket):  # type: ignore[misc]  # pynetdicom has no
         self.__dict__.update(opened.__dict__)
         self.pdu_seconds = pdu_seconds
         self._deadline = 0.0
+        self._is_first = True
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read ``nr_bytes``, or less if the peer closes.
@@ -82,6 +85,12 @@ class TimedSocket(AssociationSocket):  # type: ignore[misc]  # pynetdicom has no
         connection.settimeout(self.pdu_seconds)
         view.release()
         del data[received:]
+        if self._is_first and data:
+            self._is_first = False
+            if data[0] != _ASSOCIATE_REQUEST:
+                LOGGER.warning(
+                    "no DICOM: %s", _what_is_no_dicom(data[0]), extra={"peer": connection.getpeername()[0]}
+                )
         return data
 
 
@@ -162,10 +171,14 @@ class ConnectionServer(ThreadedAssociationServer):  # type: ignore[misc]  # pyne
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that never became an association, for example a failed TLS handshake."""
+        error = sys.exception()
         LOGGER.warning(
-            "connection failed", extra={"peer": client_address[0]}, exc_info=LOGGER.isEnabledFor(10)
+            "connection failed: %s",
+            _why(error),
+            extra={"peer": client_address[0]},
+            exc_info=LOGGER.isEnabledFor(10),
         )
-        self._connection_failed(client_address[0], sys.exception())
+        self._connection_failed(client_address[0], error)
 
 
 def wake_without_request(event: Event) -> None:
@@ -195,6 +208,22 @@ def hang_up(associations: Sequence[Association]) -> None:
         if association.is_alive() and connection is not None:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+
+def _why(error: BaseException | None) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.strerror}"
+    if isinstance(error, TimeoutError):
+        return "nothing came in time"
+    if isinstance(error, ConnectionError):
+        return "it hung up"
+    return type(error).__name__
+
+
+def _what_is_no_dicom(first_byte: int) -> str:
+    if first_byte == _TLS_HANDSHAKE:
+        return "it speaks TLS, this port does not"
+    return "it speaks HTTP" if chr(first_byte) in "GHPOCDT" else "the first bytes are no A-ASSOCIATE-RQ"
 
 
 def _acknowledge_at_once(connection: socket.socket) -> None:

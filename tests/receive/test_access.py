@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
+import struct
 
 import pytest
 
-from dicomnode.deliver.peer import Peer, client_tls, echo
-from dicomnode.receive.access import AccessPolicy, server_tls
+from dicomnode.receive.access import AccessPolicy
 from tests.dicom_network import NodeFactory, associate
 
 
@@ -84,35 +82,61 @@ def test_one_association_too_many_is_rejected_for_now(start_node: NodeFactory) -
         association.release()
 
 
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two authorities, each with a certificate for 127.0.0.1: ``a``, ``b``."""
-    folder = tmp_path_factory.mktemp("certificates")
-    for name in ("a", "b"):
-        base = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        files = ["-keyout", f"{name}.key", "-out", f"{name}.crt"]
-        subject = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"]
-        subprocess.run([*base, *files, *subject], cwd=folder, check=True, capture_output=True)
-    return folder
+def association_request(
+    called: bytes = b"DICOMNODE",
+    calling: bytes = b"CT1",
+    application_context: bytes = b"1.2.840.10008.3.1.1.1",
+    protocol_version: int = 1,
+) -> bytes:
+    """An A-ASSOCIATE-RQ (PS3.8 9.3.2) that proposes verification in Implicit VR Little Endian."""
+
+    def item(kind: int, content: bytes) -> bytes:
+        return struct.pack(">BBH", kind, 0, len(content)) + content
+
+    context = b"\x01\0\0\0" + item(0x30, b"1.2.840.10008.1.1") + item(0x40, b"1.2.840.10008.1.2")
+    user = item(0x51, struct.pack(">I", 16384)) + item(0x52, b"1.2.3.4")
+    body = struct.pack(">HH", protocol_version, 0) + called.ljust(16) + calling.ljust(16) + bytes(32)
+    body += item(0x10, application_context) + item(0x20, context) + item(0x50, user)
+    return struct.pack(">BBI", 1, 0, len(body)) + body
 
 
-def test_tls_with_and_without_the_right_certificates(start_node: NodeFactory, certificates: Path) -> None:
-    a, b = (certificates / "a.crt", certificates / "a.key"), (certificates / "b.crt", certificates / "b.key")
-    node = start_node(tls=server_tls(*a, ca=a[0], require_client=True))
-
-    def answer(tls: object) -> str | None:
-        return echo(Peer("DICOMNODE", "127.0.0.1", node.port, tls=tls, connect_seconds=5, answer_seconds=5))  # type: ignore[arg-type]
-
-    assert answer(client_tls(*a, ca=a[0])) is None
-    assert answer(client_tls(*b, ca=a[0])) is not None  # a certificate of another authority
-    assert answer(client_tls(ca=a[0])) is not None  # no certificate
-    assert answer(client_tls(*a, ca=b[0])) is not None  # the node isn't who we trust
-    assert answer(None) is not None  # plain DICOM on a TLS port
-    run = node.dcmtk("echoscu", "+tls", a[1], a[0], "+cf", a[0])
-    assert run.returncode == 0, run.stderr
-    assert answer(client_tls(*a, ca=a[0])) is None
+REQUESTS = {
+    "called AE title": (association_request(called=b"OTHER"), (1, 1, 7)),
+    "calling AE title": (association_request(calling=b"CT2"), (1, 1, 3)),
+    "application context": (association_request(application_context=b"1.2.3"), (1, 1, 2)),
+    "protocol version": (association_request(protocol_version=2), (1, 2, 2)),
+}
 
 
-def test_client_certificates_need_an_authority(certificates: Path) -> None:
-    with pytest.raises(ValueError, match="ca"):
-        server_tls(certificates / "a.crt", certificates / "a.key", require_client=True)
+@pytest.mark.parametrize("what", REQUESTS)
+def test_the_bytes_of_a_rejection(start_node: NodeFactory, what: str) -> None:
+    request, (result, source, reason) = REQUESTS[what]
+    node = start_node(calling_ae_titles=("CT1",))
+    with node.connect() as connection:
+        connection.sendall(request)
+        # PS3.8 Table 9-21: type 03, length 4, reserved, result, source, reason
+        assert connection.recv(64) == bytes((3, 0, 0, 0, 0, 4, 0, result, source, reason))
+        assert connection.recv(64) == b""
+    with node.connect() as connection:
+        connection.sendall(association_request())
+        assert connection.recv(1) == b"\x02"
+
+
+def test_the_bytes_of_a_rejection_by_address_and_by_number(start_node: NodeFactory) -> None:
+    foreign = start_node(addresses=("192.0.2.0/24",))
+    with foreign.connect() as connection:
+        connection.sendall(association_request())
+        assert connection.recv(64) == bytes((3, 0, 0, 0, 0, 4, 0, 1, 1, 1))
+    full = start_node(max_associations=1)
+    with full.connect() as first, full.connect() as second:
+        first.sendall(association_request())
+        assert first.recv(1) == b"\x02"
+        second.sendall(association_request())
+        assert second.recv(64) == bytes((3, 0, 0, 0, 0, 4, 0, 2, 3, 2))
+
+
+def test_the_longest_pdu_is_announced(start_node: NodeFactory) -> None:
+    with start_node(max_pdu=65536).connect() as connection:
+        connection.sendall(association_request())
+        accepted = connection.recv(4096)
+    assert b"\x51\0\0\x04" + struct.pack(">I", 65536) in accepted

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dicomnode.receive.access import Rejection, server_tls
+from dicomnode.receive.access import Rejection
 from dicomnode.receive.observer import Caller, ReceiveObserver, StoreOutcome
 from dicomnode.spool.records import Kept
+from dicomnode.tls import server_tls
 from tests.dicom_network import NodeFactory, associate, make_certificate, make_ct, until
 
 

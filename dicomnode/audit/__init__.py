@@ -1,1 +1,0 @@
-"""The audit trail: DICOM audit messages (PS3.15 A.5) in a file of their own."""
