@@ -14,7 +14,7 @@ from dicomnode.analysis import Analysis
 from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.deliver.delivery import Destination
 from dicomnode.receive.presentation_contexts import CT_IMAGE_STORAGE, STORAGE_SOP_CLASSES
-from dicomnode.report.result_set import ResultFile
+from dicomnode.report.result_set import DocumentReference, ResultFile
 from dicomnode.spool.errors import SupersededError
 from dicomnode.spool.instances import make_durable
 from dicomnode.spool.records import SeriesRecord
@@ -135,7 +135,9 @@ class AnalysisLoop:
         shutil.rmtree(attempt, ignore_errors=True)
         paths = [self._spool.directory / instance.path for instance in instances]
         try:
-            analysis = self._supervisor.analyze(paths, attempt, self._config_sha256)
+            analysis = self._supervisor.analyze(
+                paths, attempt, self._config_sha256, predecessor=self._predecessor(series)
+            )
         except WorkerError as error:
             shutil.rmtree(attempt, ignore_errors=True)
             if not self._stopping.is_set():  # else the series is requeued at the next start
@@ -143,6 +145,18 @@ class AnalysisLoop:
             return
         results = _publish(attempt, directory, analysis)
         self._record(series, analysis, results, time.monotonic() - began)
+
+    def _predecessor(self, series: SeriesRecord) -> DocumentReference | None:
+        """The report that was sent before late slices came."""
+        report = self._spool.ledger.predecessor(series.id, series.generation)
+        if report is None or not report.series_instance_uid:
+            return None
+        return DocumentReference(
+            series.study_instance_uid,
+            report.series_instance_uid,
+            report.sop_class_uid,
+            report.sop_instance_uid,
+        )
 
     def _record(
         self, series: SeriesRecord, analysis: Analysis, results: Sequence[ResultFile], seconds: float

@@ -16,6 +16,7 @@ COMMANDS = {
     "status": "list the series the node knows and their states",
     "show": "show everything the node knows of one series",
     "retry": "analyze a failed or refused series again, or deliver its results now",
+    "purge": "remove images and result objects of finished series",
     "analyze": "measure every CT series in a folder, without a network",
     "send": "send DICOM files to an application entity by C-STORE",
     "models": "list the installed models: card, checksum, figures",

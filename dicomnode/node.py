@@ -13,6 +13,7 @@ from dicomnode.config import Config
 from dicomnode.config import Destination as DestinationSettings
 from dicomnode.deliver.delivery import DeliveryLoop, Destination, RetryPolicy
 from dicomnode.deliver.peer import Peer
+from dicomnode.housekeeping import Housekeeping, deadlines_of
 from dicomnode.receive.completeness import CompletenessSettings
 from dicomnode.receive.server import ServerSettings, StorageServer
 from dicomnode.service_manager import notify, watchdog_interval_seconds
@@ -43,6 +44,7 @@ class Node:
         destinations = [destination_of(settings, config.node.ae_title) for settings in config.destination]
         self._server = StorageServer(_server_settings(config), self._spool, decodable_transfer_syntaxes())
         self._delivery = DeliveryLoop(self._spool.ledger, destinations)
+        self._housekeeping = Housekeeping(self._spool, deadlines_of(config), config.spool.retention_days)
         self._analysis = [
             AnalysisLoop(
                 self._spool,
@@ -73,6 +75,7 @@ class Node:
             LOGGER.warning("interrupted analysis: %s", series.detail, extra={"series": series.id})
         self._server.start()
         self._delivery.start()
+        self._housekeeping.start()
         for loop in self._analysis:
             loop.start()
         LOGGER.info("dicomnode %s ready", __version__, extra={"port": self.port})
@@ -83,13 +86,20 @@ class Node:
         for loop in self._analysis:
             loop.stop(drain=drain)
         self._delivery.stop()
+        self._monitoring.stop()
+        self._housekeeping.stop()
         self._spool.close()
         LOGGER.info("stopped")
 
     def is_alive(self) -> bool:
         """Whether all loops run and the ledger answers; the watchdog restarts a node that hangs here."""
         self._spool.ledger.outbox.backlog()
-        return all(loop.is_alive for loop in self._analysis) and self._delivery.is_alive
+        return (
+            all(loop.is_alive for loop in self._analysis)
+            and self._delivery.is_alive
+            and self._housekeeping.is_alive
+            and not self._housekeeping.hanging
+        )
 
     def run(self) -> None:
         """Start, serve until SIGTERM or SIGINT, drain. A second signal stops without draining."""

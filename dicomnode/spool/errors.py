@@ -7,6 +7,10 @@ class SpoolError(Exception):
     """The spool can't do what was asked; the message says why and what to do."""
 
 
+class SpoolInUseError(SpoolError):
+    """Another process has the spool open."""
+
+
 class SpoolFullError(SpoolError):
     """There is no room for another instance (C-STORE status A700)."""
 

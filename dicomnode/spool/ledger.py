@@ -270,6 +270,11 @@ class Ledger(LedgerReader):
             purging.request_purge(connection, series.id, self._clock())
             return get(connection, series.id)
 
+    def forget_purge_request(self, series_id: str) -> None:
+        """The series has changed since someone asked to purge it."""
+        with self.database.write(announce=False) as connection:
+            connection.execute("UPDATE series SET purge_requested_at = NULL WHERE id = ?", (series_id,))
+
     def mark_purged(self, series_id: str) -> None:
         """Take the instances of a series off the ledger; its files must go right after."""
         with self.database.write() as connection:

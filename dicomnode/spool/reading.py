@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dicomnode.spool import purging, rows
 from dicomnode.spool.database import Database
 from dicomnode.spool.moves import find
+from dicomnode.spool.queueing import awaits_commitment
 from dicomnode.spool.records import InstanceRecord, ResultRecord, SeriesDetails, SeriesRecord
 from dicomnode.spool.states import HELD, SeriesState
 
@@ -41,6 +42,16 @@ class LedgerReader:
         """The instances of one series, in the order of their arrival."""
         with self.database.read() as connection:
             return rows.instances(connection, series_id)
+
+    def awaits_commitment(self, series_id: str) -> bool:
+        """Whether a destination holds something of the series that it has not promised to keep yet."""
+        with self.database.read() as connection:
+            return awaits_commitment(connection, series_id)
+
+    def why_not_purgeable(self, series_id: str) -> str | None:
+        """The sentence that keeps a series from being purged; ``None`` if nothing does."""
+        with self.database.read() as connection:
+            return purging.why_not_purgeable(connection, find(connection, series_id))
 
     def purge_requests(self) -> tuple[SeriesRecord, ...]:
         """Series that someone asked to purge."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from dicomnode.spool.errors import SpoolError, SpoolFullError
+from dicomnode.spool.errors import SpoolError, SpoolFullError, SpoolInUseError
 from dicomnode.spool.instances import InstanceFiles, sync_directory
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.records import Kept, NewInstance
@@ -54,7 +54,7 @@ class Spool:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._lock_file.close()
-            raise SpoolError(
+            raise SpoolInUseError(
                 f"the spool {directory} is in use by another node; stop that one first"
             ) from error
         self.files = InstanceFiles(directory)

@@ -9,7 +9,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,36 +18,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from dicomnode.spool.errors import LedgerError, SupersededError
 from dicomnode.spool.ledger import Ledger
-from dicomnode.spool.records import Kept, NewInstance, series_key
+from dicomnode.spool.records import Kept, NewInstance
 from dicomnode.spool.states import TRANSITIONS, DeliveryState, SeriesState
-
-SERIES = series_key("1.2", "1.2.3")
-
-
-@dataclass(frozen=True)
-class Result:
-    kind: str
-    sop_instance_uid: str
-    path: Path
-    sop_class_uid: str = "1.2.840.10008.5.1.4.1.1.88.34"
-    series_instance_uid: str = "2.25.9"
-
-
-@dataclass(frozen=True)
-class Receiver:
-    name: str
-    accepts: tuple[str, ...] = ("seg", "sr")
-    commitment: bool = False
-
+from tests.spool.ledger_cases import SERIES, Receiver, Result, instance
 
 PACS = Receiver("pacs")
 SR_ONLY = Receiver("ris", ("sr",))
-
-
-def instance(number: int = 1, content: str = "a") -> NewInstance:
-    return NewInstance(
-        "1.2", "1.2.3", f"1.2.3.{number}", "1.5", "1.2.840.10008.1.2.1", content * 64, "SCANNER"
-    )
 
 
 def arrive(ledger: Ledger, number: int = 1) -> Kept:
