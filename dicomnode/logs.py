@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 import traceback
 from pathlib import Path
+
+LOGGER = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).parent
 STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "taskName"}
@@ -29,8 +32,16 @@ def configure_logging(level: str, format_name: str) -> None:
     handler.setFormatter(JsonFormatter() if format_name == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
     logging.captureWarnings(True)
+    threading.excepthook = _log_the_end_of_a_thread
     for name in TALKATIVE_LIBRARIES:
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _log_the_end_of_a_thread(end: threading.ExceptHookArgs) -> None:
+    """Python would print the message of the error, which may quote patient data."""
+    name = end.thread.name if end.thread else "unknown"
+    where = where_it_happened(end.exc_value) if end.exc_value else end.exc_type.__name__
+    LOGGER.error("a thread ended by an error: %s", where, extra={"thread_name": name})
 
 
 def extras(record: logging.LogRecord) -> dict[str, object]:

@@ -148,6 +148,7 @@ def _server_settings(config: Config) -> ServerSettings:
         port=node.port,
         max_associations=node.max_associations,
         max_pdu=node.max_pdu,
+        max_instance_bytes=int(node.max_instance_mb * 1e6),
         calling_ae_titles=config.access.calling_ae_titles,
         addresses=config.access.addresses,
         tls=server_tls(tls.cert, tls.key, tls.ca, require_client=tls.require_client) if tls else None,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
+import threading
 import warnings
 
 import pytest
@@ -44,7 +47,7 @@ def test_an_unexpected_error_tells_its_place_not_its_message() -> None:
 
 def test_warnings_of_libraries_that_quote_values_are_silent(capsys: pytest.CaptureFixture[str]) -> None:
     root = logging.getLogger()
-    before, level = root.handlers[:], root.level
+    before, level, hook = root.handlers[:], root.level, threading.excepthook
     try:
         configure_logging("DEBUG", "text")
         logging.getLogger("pydicom").warning("Invalid value for VR PN: 'Doe^Jane'")
@@ -54,7 +57,18 @@ def test_warnings_of_libraries_that_quote_values_are_silent(capsys: pytest.Captu
         logging.getLogger("dicomnode").info("a line of ours")
     finally:
         logging.captureWarnings(False)
-        root.handlers[:], root.level = before, level
+        root.handlers[:], root.level, threading.excepthook = before, level, hook
     told = capsys.readouterr().err
     assert "a line of ours" in told
+    assert "Doe" not in told
+
+
+def test_a_thread_that_ends_by_an_error_tells_its_place_not_its_message() -> None:
+    """Python's own last words would quote the patient."""
+    program = (
+        "import threading; from dicomnode.logs import configure_logging; configure_logging('INFO', 'text');"
+        "thread = threading.Thread(target=lambda: int('Doe^Jane')); thread.start(); thread.join()"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stderr
+    assert "a thread ended by an error: ValueError" in told
     assert "Doe" not in told

@@ -6,6 +6,7 @@ Only tags and lengths are read (PS3.5 7.1, 7.5, A.4). Nothing is copied but what
 from __future__ import annotations
 
 import struct
+import threading
 import zlib
 from dataclasses import dataclass, field
 
@@ -14,7 +15,11 @@ EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
 
 MAXIMUM_DEPTH = 64
-MAXIMUM_INFLATED_BYTES = 1 << 30
+MAXIMUM_ELEMENTS = 1_000_000  # ten times those of a large segmentation; a second of work
+MAXIMUM_INFLATED_BYTES = 256 << 20
+
+_INFLATE_PIECE_BYTES = 1 << 20
+_inflating = threading.Lock()  # one at a time: small deflated data sets can inflate to a lot of memory
 
 _UNDEFINED = 0xFFFFFFFF
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -80,11 +85,16 @@ def scan_dataset(data: bytes | memoryview, transfer_syntax_uid: str) -> DatasetI
     Raises
     ------
     UnreadableDatasetError
-        If an element runs past the end (the data set is truncated), if one of the UIDs is missing, or if
-        sequences are nested absurdly deep.
+        If an element runs past the end (the data set is truncated), if one of the UIDs is missing, if
+        sequences are nested absurdly deep, or if there are absurdly many elements.
     """
     if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
-        data = _inflate(data)
+        with _inflating:
+            return _identity(_inflate(data), transfer_syntax_uid)
+    return _identity(data, transfer_syntax_uid)
+
+
+def _identity(data: bytes | bytearray | memoryview, transfer_syntax_uid: str) -> DatasetIdentity:
     scanner = _Scanner(
         memoryview(data),
         explicit=transfer_syntax_uid != IMPLICIT_VR_LITTLE_ENDIAN,
@@ -115,6 +125,7 @@ class _Scanner:
         self._short = struct.Struct(byte_order + "H").unpack_from
         self._long = struct.Struct(byte_order + "L").unpack_from
         self._depth = 0
+        self._elements_left = MAXIMUM_ELEMENTS
 
     def elements(self, offset: int, *, top: bool = False) -> int:
         """Walk over elements up to the end of the data or of the item; returns the offset after it."""
@@ -138,6 +149,7 @@ class _Scanner:
 
     def _header(self, offset: int) -> tuple[int, bytes, int, int]:
         """Tag, VR, length, offset of the value."""
+        self._count()
         if self._end - offset < 8:
             raise UnreadableDatasetError("truncated in the header of an element")
         group, element = self._tag(self._data, offset)
@@ -150,6 +162,11 @@ class _Scanner:
         if self._end - offset < 12:
             raise UnreadableDatasetError("truncated in the header of an element")
         return tag, vr, self._long(self._data, offset + 8)[0], offset + 12
+
+    def _count(self) -> None:
+        self._elements_left -= 1
+        if self._elements_left < 0:
+            raise UnreadableDatasetError(f"more than {MAXIMUM_ELEMENTS} elements and items")
 
     def _undefined_length(self, offset: int, vr: bytes) -> int:
         """Walk over the items of a sequence or of encapsulated pixel data."""
@@ -167,6 +184,7 @@ class _Scanner:
             offset += 8
             if tag == _SEQUENCE_END:
                 break
+            self._count()
             if tag != _ITEM:
                 raise UnreadableDatasetError("something else than an item inside a sequence")
             if length == _UNDEFINED:
@@ -180,14 +198,20 @@ class _Scanner:
         return offset
 
 
-def _inflate(data: bytes | memoryview) -> bytes:
+def _inflate(data: bytes | memoryview) -> bytearray:
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflated = bytearray()
     try:
-        inflated = inflater.decompress(data, MAXIMUM_INFLATED_BYTES)
+        for start in range(0, len(data), _INFLATE_PIECE_BYTES):
+            piece: bytes | memoryview = memoryview(data)[start : start + _INFLATE_PIECE_BYTES]
+            while piece and not inflater.eof:
+                inflated += inflater.decompress(piece, _INFLATE_PIECE_BYTES)
+                if len(inflated) > MAXIMUM_INFLATED_BYTES:
+                    raise UnreadableDatasetError("the deflated data set inflates to more than 256 MiB")
+                piece = inflater.unconsumed_tail
+        inflated += inflater.flush()
     except zlib.error as error:
         raise UnreadableDatasetError("the deflated data set is damaged") from error
-    if inflater.unconsumed_tail:
-        raise UnreadableDatasetError("the deflated data set inflates to more than 1 GiB")
     if not inflater.eof:
         raise UnreadableDatasetError("the deflated data set is truncated")
     return inflated

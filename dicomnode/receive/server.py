@@ -18,7 +18,9 @@ from pynetdicom.association import Association
 
 from dicomnode.receive.access import AccessPolicy, Rejection
 from dicomnode.receive.completeness import CompletenessSettings, CompletenessWatch
-from dicomnode.receive.observer import Caller, Observers, ReceiveObserver
+from dicomnode.receive.instance_buffer import BufferLimits
+from dicomnode.receive.messages import BoundedMessages
+from dicomnode.receive.observer import Caller, Observers, ReceiveObserver, StoreOutcome
 from dicomnode.receive.presentation_contexts import follow_proposal, supported_contexts
 from dicomnode.receive.store import StoreHandler
 from dicomnode.receive.transport import ConnectionServer, hang_up, wake_without_request
@@ -41,6 +43,8 @@ class ServerSettings:
         0 lets the system choose; :attr:`StorageServer.port` tells.
     max_pdu:
         Longest P-DATA-TF PDU in bytes that senders may send.
+    max_instance_bytes:
+        Longest data set; the association of a sender that sends more is aborted.
     negotiation_seconds:
         Time for the TLS handshake, and for the A-ASSOCIATE-RQ.
     idle_seconds:
@@ -52,6 +56,7 @@ class ServerSettings:
     port: int = 11112
     max_associations: int = 32
     max_pdu: int = 128 * 1024
+    max_instance_bytes: int = 512_000_000
     calling_ae_titles: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     tls: ssl.SSLContext | None = None
@@ -86,6 +91,7 @@ class StorageServer:
         observers: Sequence[ReceiveObserver] = (),
     ) -> None:
         self._settings = settings
+        self._spool = spool
         self._access = settings.access
         self._completeness = CompletenessWatch(spool.ledger, settings.completeness)
         self._contexts = supported_contexts(decodable_transfer_syntaxes)
@@ -140,6 +146,7 @@ class StorageServer:
             tls=self._settings.tls,
             maximum_connections=self._maximum_connections,
             handshake_seconds=self._settings.negotiation_seconds,
+            messages=self._messages,
             association_ended=self._on_ended,
             connection_failed=self._observer.connection_failed,
         )
@@ -179,6 +186,19 @@ class StorageServer:
     def _caller(self, association: Association) -> Caller:
         requestor = association.requestor
         return Caller(self._number(association), requestor.ae_title.strip(), requestor.address)
+
+    def _messages(self, association: Association) -> BoundedMessages:
+        def limits() -> BufferLimits:
+            return BufferLimits(
+                self._spool.directory, self._settings.max_instance_bytes, self._spool.minimum_free_bytes
+            )
+
+        def refused(status: int) -> None:
+            self._observer.instance_answered(
+                StoreOutcome(self._caller(association), status, size=0, seconds=0.0)
+            )
+
+        return BoundedMessages(association, limits, lambda: self._number(association), refused)
 
     def _on_requested(self, event: evt.Event) -> None:
         association = event.assoc

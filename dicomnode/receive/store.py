@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 
 from pydicom.dataset import Dataset
 from pynetdicom.events import Event
@@ -15,19 +14,23 @@ from pynetdicom.events import Event
 from dicomnode.receive.completeness import CompletenessWatch
 from dicomnode.receive.dataset_scan import DatasetIdentity, UnreadableDatasetError, scan_dataset
 from dicomnode.receive.file_meta import file_head
+from dicomnode.receive.instance_buffer import InstanceBuffer
 from dicomnode.receive.observer import Caller, ReceiveObserver, StoreOutcome
 from dicomnode.receive.presentation_contexts import STORAGE_SOP_CLASSES
+from dicomnode.receive.status import (
+    CANNOT_UNDERSTAND,
+    DOES_NOT_MATCH_SOP_CLASS,
+    OUT_OF_RESOURCES,
+    SOP_CLASS_NOT_SUPPORTED,
+    SUCCESS,
+)
 from dicomnode.spool.errors import SpoolError, SpoolFullError
 from dicomnode.spool.records import Kept, NewInstance, is_uid
 from dicomnode.spool.spool import Spool
 
 LOGGER = logging.getLogger(__name__)
 
-SUCCESS = 0x0000
-SOP_CLASS_NOT_SUPPORTED = 0x0122
-OUT_OF_RESOURCES = 0xA700
-DOES_NOT_MATCH_SOP_CLASS = 0xA900
-CANNOT_UNDERSTAND = 0xC000
+NO_ROOM = "not enough free disk space"
 
 
 class _StoreError(Exception):
@@ -80,8 +83,10 @@ class StoreHandler:
 
     def _answer(self, event: Event, caller: Caller, offer: _Offer) -> Dataset:
         association = caller.association
+        received: InstanceBuffer = event.request.DataSet
         try:
-            self._store(event, caller, offer)
+            with received.getbuffer() as data:
+                self._store(event, received, data, caller, offer)
         except _StoreError as error:
             LOGGER.warning(
                 "instance not stored: %s",
@@ -95,12 +100,16 @@ class StoreHandler:
                 "instance not stored: unexpected %s", type(error).__name__, extra={"association": association}
             )
             return _status(CANNOT_UNDERSTAND, "internal error")
+        finally:
+            received.release()
         return _status(SUCCESS)
 
-    def _store(self, event: Event, caller: Caller, offer: _Offer) -> None:
+    def _store(
+        self, event: Event, received: InstanceBuffer, data: memoryview, caller: Caller, offer: _Offer
+    ) -> None:
+        if received.gave_up:
+            raise _StoreError(OUT_OF_RESOURCES, NO_ROOM)
         request = event.request
-        encoded = request.DataSet or BytesIO()
-        data = encoded.getbuffer()
         transfer_syntax_uid = str(event.context.transfer_syntax)
         offer.size = len(data)
         identity = offer.identity = _identify(data, transfer_syntax_uid)
@@ -131,7 +140,7 @@ class StoreHandler:
         try:
             kept = self._spool.keep(instance, parts)
         except SpoolFullError as error:
-            raise _StoreError(OUT_OF_RESOURCES, "not enough free disk space") from error
+            raise _StoreError(OUT_OF_RESOURCES, NO_ROOM) from error
         except SpoolError as error:
             LOGGER.error(
                 "the spool failed: %s", error, extra={"series": series_id, "association": association}

@@ -21,6 +21,9 @@ from pynetdicom.association import Association
 from pynetdicom.events import Event
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
+from dicomnode.receive.messages import BoundedMessages
+from dicomnode.receive.waking import LONGEST_SLEEP_SECONDS, Alarm, AnnouncedQueue
+
 LOGGER = logging.getLogger(__name__)
 
 # More than any A-ASSOCIATE-RQ; a longer PDU is an attack or not DICOM.
@@ -30,6 +33,8 @@ _PDU_HEADER_BYTES = 6
 _ASSOCIATE_REQUEST = 0x01  # PDU type, the first byte of a connection (PS3.8 9.3.2)
 _TLS_HANDSHAKE = 0x16
 _AWAITING_REQUEST = "Sta2"  # states of PS3.8 9.2.1
+_AWAITING_CLOSE = "Sta13"
+_CONNECTION_CLOSED = "Evt17"  # an event of the same
 _REQUEST_WILL_NOT_COME = ("Sta1", "Sta13")
 _BACKLOG = 128
 _POLL_SECONDS = 0.1
@@ -51,6 +56,7 @@ class TimedSocket(AssociationSocket):  # type: ignore[misc]  # pynetdicom has no
         # Not AssociationSocket's constructor: it would announce the connection a second time.
         self.__dict__.update(opened.__dict__)
         self.pdu_seconds = pdu_seconds
+        self.alarm = Alarm()
         self._deadline = 0.0
         self._is_first = True
 
@@ -93,6 +99,27 @@ class TimedSocket(AssociationSocket):  # type: ignore[misc]  # pynetdicom has no
                 )
         return data
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is something to read and room to take it in; waits a little if there is nothing."""
+        connection, dul = cast(socket.socket | None, self.socket), self.assoc.dul
+        if connection is None or not self._is_connected:
+            return False
+        if cast(BoundedMessages, self.assoc.dimse).is_full:
+            dul._idle_timer.restart()  # it isn't the peer who is slow
+            return False
+        if isinstance(connection, ssl.SSLSocket) and connection.pending():
+            return True
+        is_closing = dul.state_machine.current_state == _AWAITING_CLOSE
+        something_to_do = not (dul.event_queue.empty() and dul.to_provider_queue.empty())
+        try:
+            return self.alarm.wait(
+                connection.fileno(), 0 if is_closing or something_to_do else LONGEST_SLEEP_SECONDS
+            )
+        except (OSError, ValueError):
+            dul.event_queue.put(_CONNECTION_CLOSED)
+            return False
+
 
 class ConnectionHandler(RequestHandler):  # type: ignore[misc]  # pynetdicom has no types
     """One connection, from the TLS handshake to its end."""
@@ -109,15 +136,25 @@ class ConnectionHandler(RequestHandler):  # type: ignore[misc]  # pynetdicom has
             connection = self.server.tls.wrap_socket(connection, server_side=True)
             self.request = connection
         association = self._create_association()
+        dul = association.dul
+        alarm = dul.socket.alarm
         association.start()
         try:
             association.join()
         finally:
+            dul.kill_dul()  # it would outlive an association that ended by an error
+            dul.join(_ABORT_SECONDS)
+            alarm.close()
+            association.dimse.close()
             self.server.association_ended(association)
 
     def _create_association(self) -> Association:
         association = super()._create_association()
-        association.dul.socket = TimedSocket(association.dul.socket, self.server.handshake_seconds)
+        dul, dimse = association.dul, self.server.messages(association)
+        dul.socket = TimedSocket(dul.socket, self.server.handshake_seconds)
+        dul.to_provider_queue = AnnouncedQueue(dul.socket.alarm.ring)
+        dul.to_user_queue = AnnouncedQueue(dimse.wake)
+        association.dimse = dimse
         return association
 
 
@@ -133,12 +170,14 @@ class ConnectionServer(ThreadedAssociationServer):  # type: ignore[misc]  # pyne
         tls: ssl.SSLContext | None = None,
         maximum_connections: int,
         handshake_seconds: float,
+        messages: Callable[[Association], BoundedMessages],
         association_ended: Callable[[Association], None],
         connection_failed: Callable[[str, BaseException | None], None],
         **kwargs: Any,
     ) -> None:
         self.tls = tls
         self.handshake_seconds = handshake_seconds
+        self.messages = messages
         self.association_ended = association_ended
         self._connection_failed = connection_failed
         self._free_connections = threading.BoundedSemaphore(maximum_connections)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -130,7 +131,9 @@ def test_every_real_file_is_read(data_dir: Path) -> None:
 
 
 def test_deflated(data_dir: Path) -> None:
-    data = encoded(make_ct(), ExplicitVRLittleEndian)
+    dataset = make_ct()
+    dataset["PixelData"].value = random.Random(1).randbytes(3_000_000)  # several pieces
+    data = encoded(dataset, ExplicitVRLittleEndian)
     deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     deflated = deflater.compress(data) + deflater.flush()
     identity = scan_dataset(deflated + b"\0", DeflatedExplicitVRLittleEndian)
@@ -147,6 +150,25 @@ def test_absurd_depth_ends_in_a_sentence() -> None:
     )
     with pytest.raises(UnreadableDatasetError, match=f"deeper than {MAXIMUM_DEPTH}"):
         scan_dataset(one * 100_000, ExplicitVRLittleEndian)
+
+
+def test_absurdly_many_elements_end_in_a_sentence_and_soon() -> None:
+    """Each costs as much time as a real one; half a gigabyte of empty elements would hold up the others."""
+    begin = time.monotonic()
+    with pytest.raises(UnreadableDatasetError, match="more than 1000000 elements"):
+        scan_dataset(struct.pack("<HHL", 8, 8, 0) * 20_000_000, ImplicitVRLittleEndian)
+    with pytest.raises(UnreadableDatasetError, match="more than 1000000 elements"):
+        one = struct.pack("<HHL", 0xFFFE, 0xE000, 0)
+        sequence = struct.pack("<HHL", 0x0008, 0x1110, 0xFFFFFFFF)
+        scan_dataset(sequence + one * 20_000_000, ImplicitVRLittleEndian)
+    assert time.monotonic() - begin < 20
+
+
+def test_a_deflated_bomb_ends_in_a_sentence() -> None:
+    deflater = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    bomb = deflater.compress(bytes(300 << 20)) + deflater.flush()
+    with pytest.raises(UnreadableDatasetError, match="more than 256 MiB"):
+        scan_dataset(bomb, DeflatedExplicitVRLittleEndian)
 
 
 def test_nothing_at_all() -> None:

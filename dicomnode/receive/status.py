@@ -1,0 +1,9 @@
+"""C-STORE status codes (PS3.4 B.2.3)."""
+
+from __future__ import annotations
+
+SUCCESS = 0x0000
+SOP_CLASS_NOT_SUPPORTED = 0x0122
+OUT_OF_RESOURCES = 0xA700
+DOES_NOT_MATCH_SOP_CLASS = 0xA900
+CANNOT_UNDERSTAND = 0xC000
