@@ -34,6 +34,7 @@ def check_node(config: Config) -> list[Finding]:
         *_check_access(config),
         *_check_tls("node.tls", config.node.tls),
         *_check_spool(config),
+        *_check_audit(config),
         *_check_model(config),
         *_check_device(config),
         *_check_destinations(config),
@@ -97,6 +98,16 @@ def _check_spool(config: Config) -> Iterator[Finding]:
         )
     else:
         yield Finding("spool", "ok", f"{directory} can be written, {free:.1f} GB free")
+
+
+def _check_audit(config: Config) -> Iterator[Finding]:
+    path = config.log.audit_file
+    if path is None:
+        yield Finding("audit", "note", "there is no audit trail; log.audit_file turns it on")
+    elif not os.access(path if path.exists() else path.parent, os.W_OK):
+        yield Finding("audit", "wrong", f"{path} can't be written; audit messages would be lost")
+    else:
+        yield Finding("audit", "ok", f"{path} can be written")
 
 
 def _check_model(config: Config) -> Iterator[Finding]:

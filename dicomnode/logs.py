@@ -1,4 +1,4 @@
-"""Logging to standard error, for people or as JSON; patient data has no way in."""
+"""Logging to standard error, for people or as JSON; patient data gets in only where it is configured to."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def configure_logging(level: str, format_name: str) -> None:
     """
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if format_name == "json" else TextFormatter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+    # What other libraries have to say below a warning is noise, and nobody knows whom it quotes.
+    logging.basicConfig(level=max(logging.WARNING, getattr(logging, level)), handlers=[handler], force=True)
+    logging.getLogger(PACKAGE.name).setLevel(level)
     logging.captureWarnings(True)
     threading.excepthook = _log_the_end_of_a_thread
     for name in TALKATIVE_LIBRARIES:
@@ -55,7 +57,7 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """One line, and the traceback's places where there is one."""
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
-        pairs = "".join(f" {key}={value}" for key, value in extras(record).items())
+        pairs = "".join(f" {key}={_plain(value)}" for key, value in extras(record).items())
         text = f"{when} {record.levelname} {record.name}: {record.getMessage()}{pairs}"
         if record.exc_info and record.exc_info[1]:
             text += f" error={where_it_happened(record.exc_info[1])}"
@@ -77,6 +79,14 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[1]:
             content["error"] = where_it_happened(record.exc_info[1])
         return json.dumps(content, default=str)
+
+
+def _plain(value: object) -> str:
+    """In quotes where it isn't one word: what a sender chose must not look like another pair or line."""
+    text = str(value)
+    if text and text.isprintable() and not any(character in text for character in ' ="'):
+        return text
+    return json.dumps(text)
 
 
 def where_it_happened(error: BaseException) -> str:

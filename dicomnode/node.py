@@ -14,6 +14,7 @@ from dicomnode.config import Destination as DestinationSettings
 from dicomnode.deliver.delivery import DeliveryLoop, Destination, RetryPolicy
 from dicomnode.deliver.peer import Peer
 from dicomnode.housekeeping import Housekeeping, deadlines_of
+from dicomnode.monitoring import Monitoring
 from dicomnode.receive.completeness import CompletenessSettings
 from dicomnode.receive.server import ServerSettings, StorageServer
 from dicomnode.service_manager import notify, watchdog_interval_seconds
@@ -42,7 +43,10 @@ class Node:
         self._config = config
         self._spool = Spool(config.spool.directory.resolve(), int(config.spool.minimum_free_gb * 1e9))
         destinations = [destination_of(settings, config.node.ae_title) for settings in config.destination]
-        self._server = StorageServer(_server_settings(config), self._spool, decodable_transfer_syntaxes())
+        self._monitoring = Monitoring(config, self._spool.ledger)
+        self._server = StorageServer(
+            _server_settings(config), self._spool, decodable_transfer_syntaxes(), self._monitoring.observers
+        )
         self._delivery = DeliveryLoop(self._spool.ledger, destinations)
         self._housekeeping = Housekeeping(self._spool, deadlines_of(config), config.spool.retention_days)
         self._analysis = [
@@ -73,6 +77,7 @@ class Node:
         self._spool.recover()
         for series in self._spool.ledger.requeue_interrupted(self._config.analysis.attempts):
             LOGGER.warning("interrupted analysis: %s", series.detail, extra={"series": series.id})
+        self._monitoring.start()
         self._server.start()
         self._delivery.start()
         self._housekeeping.start()

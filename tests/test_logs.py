@@ -29,6 +29,11 @@ def test_extras_stand_behind_the_message() -> None:
     )
 
 
+def test_a_value_cannot_look_like_another_pair_or_line() -> None:
+    line = TextFormatter().format(record(calling_ae_title="CT1 peer=10.0.0.1\nERROR"))
+    assert line.endswith(r'analyzed 3 calling_ae_title="CT1 peer=10.0.0.1\nERROR"')
+
+
 def test_json_is_one_object_a_line() -> None:
     line = JsonFormatter().format(record(series="3f2a", seconds=1.5))
     assert "\n" not in line
@@ -54,13 +59,15 @@ def test_warnings_of_libraries_that_quote_values_are_silent(capsys: pytest.Captu
         with warnings.catch_warnings():
             warnings.simplefilter("always")
             warnings.warn("The value 'Doe^Jane' is too long", stacklevel=1)
-        logging.getLogger("dicomnode").info("a line of ours")
+        logging.getLogger("dicomnode").debug("a line of ours")
+        logging.getLogger("some_library").info("chatter")
     finally:
         logging.captureWarnings(False)
         root.handlers[:], root.level, threading.excepthook = before, level, hook
     told = capsys.readouterr().err
     assert "a line of ours" in told
     assert "Doe" not in told
+    assert "chatter" not in told
 
 
 def test_a_thread_that_ends_by_an_error_tells_its_place_not_its_message() -> None:
