@@ -91,8 +91,8 @@ class Node:
         for loop in self._analysis:
             loop.stop(drain=drain)
         self._delivery.stop()
-        self._monitoring.stop()
         self._housekeeping.stop()
+        self._monitoring.stop()
         self._spool.close()
         LOGGER.info("stopped")
 
