@@ -114,7 +114,7 @@ class Report(_Section):
     """Which result objects are made."""
 
     seg: Literal["binary"] = "binary"
-    include: tuple[Literal["seg", "sr"], ...] = ("seg", "sr")
+    include: tuple[Literal["seg", "sr", "sc"], ...] = ("seg", "sr")
     language: Literal["en"] = "en"
 
     @model_validator(mode="after")
@@ -211,7 +211,8 @@ class Config(BaseSettings):
 
     def analysis_sha256(self) -> str:
         """SHA-256 of the part of the configuration that changes a result."""
-        relevant = {"analysis": {"model": self.analysis.model}, "report": self.report.model_dump(mode="json")}
+        report = self.report.model_dump(mode="json", exclude={"include"})  # who gets what changes no object
+        relevant = {"analysis": {"model": self.analysis.model}, "report": report}
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
 
