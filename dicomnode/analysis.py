@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.report.result_set import ResultSet
@@ -20,8 +21,17 @@ def no_progress(_stage: str, _fraction: float) -> None:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What an analysis took: seconds by step, and the most memory of the GPU in bytes, if there was one."""
+
+    step_seconds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    gpu_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True)
 class Analysis:
     """What became of a series: measured, or refused with a reason; either way with its result files."""
 
     results: ResultSet
     refusal: tuple[RefusalReason, str] | None = None
+    cost: Cost = field(default_factory=Cost)

@@ -6,11 +6,11 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dicomnode.analysis import Analysis
+from dicomnode.analysis import Analysis, Cost
 from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.deliver.delivery import Destination
 from dicomnode.receive.presentation_contexts import CT_IMAGE_STORAGE, STORAGE_SOP_CLASSES
@@ -46,6 +46,8 @@ class AnalysisLoop:
         Digest of the configuration, part of the results' provenance.
     maximum_attempts:
         How often a series is begun before it is ``failed``.
+    observe:
+        Is told what each analysis took.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class AnalysisLoop:
         include: Sequence[str],
         config_sha256: str,
         maximum_attempts: int,
+        observe: Callable[[Cost], None] = lambda _cost: None,
     ) -> None:
         self._spool = spool
         self._supervisor = supervisor
@@ -64,6 +67,9 @@ class AnalysisLoop:
         self._include = tuple(include)
         self._config_sha256 = config_sha256
         self._maximum_attempts = maximum_attempts
+        self._observe = observe
+        self._last_cost = Cost()
+        self._model_loaded = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="analysis")
 
@@ -89,6 +95,21 @@ class AnalysisLoop:
         """Whether the loop's thread runs."""
         return self._thread.is_alive()
 
+    @property
+    def worker_starts(self) -> int:
+        """How many workers were started so far."""
+        return self._supervisor.starts
+
+    @property
+    def model_loaded(self) -> bool:
+        """Whether a worker has loaded the model; one that dies later is replaced by one that loads it too."""
+        return self._model_loaded
+
+    @property
+    def gpu_memory_bytes(self) -> int | None:
+        """Most GPU memory during the last analysis; ``None`` without a GPU."""
+        return self._last_cost.gpu_memory_bytes
+
     def _run(self) -> None:
         database = self._spool.ledger.database
         self._warm_up()
@@ -103,6 +124,7 @@ class AnalysisLoop:
     def _warm_up(self) -> None:
         try:
             self._supervisor.warm_up()
+            self._model_loaded = True
             LOGGER.info("model loaded")
         except WorkerError as error:
             if not self._stopping.is_set():
@@ -143,6 +165,9 @@ class AnalysisLoop:
             if not self._stopping.is_set():  # else the series is requeued at the next start
                 self._try_again(series, str(error))
             return
+        self._model_loaded = True
+        self._last_cost = analysis.cost
+        self._observe(analysis.cost)
         results = _publish(attempt, directory, analysis)
         self._record(series, analysis, results, time.monotonic() - began)
 

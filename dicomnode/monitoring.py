@@ -1,34 +1,130 @@
-"""What others see of the node: the audit trail and the log of identifiers."""
+"""What others see of the node: audit trail, log of identifiers, metrics, health."""
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+
+from dicomnode import __version__
+from dicomnode.analysis import Cost
+from dicomnode.analysis_loop import AnalysisLoop
 from dicomnode.audit.audit_file import AuditFile
 from dicomnode.audit.trail import AuditTrail
 from dicomnode.config import Config
 from dicomnode.receive.identifier_log import IdentifierLog
 from dicomnode.receive.observer import ReceiveObserver
-from dicomnode.spool.ledger import Ledger
+from dicomnode.spool.errors import SpoolError
+from dicomnode.spool.spool import Spool
+from dicomnode.spool.statistics import Statistics
+from dicomnode.web.http_server import HttpServer, Response
+from dicomnode.web.metrics import CONTENT_TYPE, Metrics
+from dicomnode.web.node_figures import NodeFigures, WorkerFigures
+
+LOGGER = logging.getLogger(__name__)
 
 
 class Monitoring:
-    """Built from the configuration; what it doesn't ask for isn't there."""
+    """Built from the configuration; what it doesn't ask for isn't there.
 
-    def __init__(self, config: Config, ledger: Ledger) -> None:
+    Raises
+    ------
+    OSError
+        If the address of the web page can't be listened on.
+    """
+
+    def __init__(self, config: Config, spool: Spool) -> None:
+        self._config = config
+        self._spool = spool
+        self._loops: Sequence[AnalysisLoop] = ()
+        self._is_alive: Callable[[], bool] = lambda: False
+        self._listening = False
         observers: list[ReceiveObserver] = []
         self.audit: AuditTrail | None = None
         if config.log.audit_file is not None:
             self.audit = AuditTrail(AuditFile(config.log.audit_file), config.node.ae_title)
             observers.append(self.audit)
         if config.log.identifiers:
-            observers.append(IdentifierLog(ledger))
+            observers.append(IdentifierLog(spool.ledger))
+        self._metrics: Metrics | None = None
+        self._web: HttpServer | None = None
+        if config.web.port:
+            self._metrics = self._make_metrics()
+            observers.append(self._metrics)
+            self._web = self._make_web_server(self._metrics)
         self.observers = tuple(observers)
 
-    def start(self) -> None:
+    def analyzed(self, cost: Cost) -> None:
+        """A series was analyzed."""
+        if self._metrics is not None:
+            self._metrics.analyzed(cost)
+
+    def start(self, loops: Sequence[AnalysisLoop], is_alive: Callable[[], bool]) -> None:
         """The node begins its work."""
+        self._loops, self._is_alive = loops, is_alive
         if self.audit is not None:
             self.audit.started()
+        if self._web is not None:
+            self._web.start()
+            LOGGER.info("metrics and health over HTTP", extra={"web_port": self._web.port})
+
+    def listening(self, now: bool) -> None:
+        """The node takes associations, or doesn't any more."""
+        self._listening = now
 
     def stop(self) -> None:
         """The node has ended its work."""
+        if self._web is not None:
+            self._web.stop()
         if self.audit is not None:
             self.audit.stopped()
+
+    def _make_metrics(self) -> Metrics:
+        statistics = Statistics(self._spool.ledger.database)
+        metrics = Metrics(statistics)
+        names = [destination.name for destination in self._config.destination]
+        audit = self.audit.file if self.audit is not None else None
+        metrics.register(
+            NodeFigures(__version__, self._spool, statistics, names, self._worker_figures, audit)
+        )
+        return metrics
+
+    def _make_web_server(self, metrics: Metrics) -> HttpServer:
+        web = self._config.web
+        return HttpServer(
+            web.host,
+            web.port,
+            web.token.get_secret_value(),
+            {
+                "/metrics": lambda: Response(metrics.exposition(), content_type=CONTENT_TYPE),
+                "/healthz": lambda: _report({"alive": self._answers()}),
+                "/readyz": lambda: _report(self._readiness()),
+            },
+        )
+
+    def _worker_figures(self) -> list[WorkerFigures]:
+        return [
+            WorkerFigures(loop.worker_starts, loop.model_loaded, loop.gpu_memory_bytes)
+            for loop in self._loops
+        ]
+
+    def _answers(self) -> bool:
+        """Whether all loops run and the ledger answers."""
+        try:
+            return self._is_alive()
+        except SpoolError:
+            return False
+
+    def _readiness(self) -> dict[str, bool]:
+        return {
+            "alive": self._answers(),
+            "listening": self._listening,
+            "model loaded": any(loop.model_loaded for loop in self._loops),
+            "disk above minimum_free_gb": self._spool.free_bytes() > self._spool.minimum_free_bytes,
+        }
+
+
+def _report(checks: dict[str, bool]) -> Response:
+    lines = [f"{'ok' if good else 'NOT'} {name}" for name, good in checks.items()]
+    status = HTTPStatus.OK if all(checks.values()) else HTTPStatus.SERVICE_UNAVAILABLE
+    return Response("\n".join(lines) + "\n", status)

@@ -43,7 +43,7 @@ class Node:
         self._config = config
         self._spool = Spool(config.spool.directory.resolve(), int(config.spool.minimum_free_gb * 1e9))
         destinations = [destination_of(settings, config.node.ae_title) for settings in config.destination]
-        self._monitoring = Monitoring(config, self._spool.ledger)
+        self._monitoring = Monitoring(config, self._spool)
         self._server = StorageServer(
             _server_settings(config), self._spool, decodable_transfer_syntaxes(), self._monitoring.observers
         )
@@ -57,6 +57,7 @@ class Node:
                 include=config.report.include,
                 config_sha256=config.analysis_sha256(),
                 maximum_attempts=config.analysis.attempts,
+                observe=self._monitoring.analyzed,
             )
             for _ in range(config.analysis.workers)
         ]
@@ -77,8 +78,9 @@ class Node:
         self._spool.recover()
         for series in self._spool.ledger.requeue_interrupted(self._config.analysis.attempts):
             LOGGER.warning("interrupted analysis: %s", series.detail, extra={"series": series.id})
-        self._monitoring.start()
+        self._monitoring.start(self._analysis, self.is_alive)
         self._server.start()
+        self._monitoring.listening(True)
         self._delivery.start()
         self._housekeeping.start()
         for loop in self._analysis:
@@ -87,6 +89,7 @@ class Node:
 
     def stop(self, *, drain: bool = True) -> None:
         """Take nothing new; with ``drain`` finish what is being analyzed; the rest waits in the spool."""
+        self._monitoring.listening(False)
         self._server.stop()
         for loop in self._analysis:
             loop.stop(drain=drain)

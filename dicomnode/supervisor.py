@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dicomnode.analysis import Analysis, Progress, no_progress
+from dicomnode.analysis import Analysis, Cost, Progress, no_progress
 from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.report.result_set import DocumentReference, ResultFile, ResultKind, ResultSet
 
@@ -53,12 +53,18 @@ class Supervisor:
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._last_words: list[str] = []
         self._lock = threading.Lock()
+        self._starts = 0
 
     @property
     def pid(self) -> int | None:
         """Process id of the living worker."""
         process = self._process
         return process.pid if process and process.poll() is None else None
+
+    @property
+    def starts(self) -> int:
+        """How many workers were started so far."""
+        return self._starts
 
     def warm_up(self) -> None:
         """Start the worker and load the model, so that the first series needn't wait for it.
@@ -104,7 +110,8 @@ class Supervisor:
             for file in done["results"]
         )
         refusal = (RefusalReason(done["refusal"]), done["detail"]) if done["refusal"] else None
-        return Analysis(ResultSet(files), refusal)
+        cost = Cost(done.get("step_seconds", {}), done.get("gpu_memory_bytes"))
+        return Analysis(ResultSet(files), refusal, cost)
 
     def stop(self) -> None:
         """End the worker; an analysis in another thread gets a :class:`WorkerError`."""
@@ -149,6 +156,7 @@ class Supervisor:
         if self._process is None or self._process.poll() is not None:
             self._events = queue.Queue()
             self._last_words = []
+            self._starts += 1
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.PIPE,

@@ -31,6 +31,29 @@ EXPECTED_ERRORS = (AssembleError, ModelError, ReportError)
 """Their messages are ours and hold no patient data."""
 
 
+class StepWatch:
+    """How long each step took: from its first sign of life to that of the next one."""
+
+    def __init__(self) -> None:
+        self._step = ""
+        self._since = time.monotonic()
+        self._seconds: dict[str, float] = {}
+
+    def step(self, name: str) -> None:
+        """The step ``name`` is being worked on."""
+        if name == self._step:
+            return
+        now = time.monotonic()
+        if self._step:
+            self._seconds[self._step] = self._seconds.get(self._step, 0.0) + now - self._since
+        self._step, self._since = name, now
+
+    def stop(self) -> dict[str, float]:
+        """Seconds by step, rounded to milliseconds."""
+        self.step("")
+        return {name: round(seconds, 3) for name, seconds in self._seconds.items()}
+
+
 class Worker:
     """Answers requests one after the other; keeps the last model loaded."""
 
@@ -39,6 +62,7 @@ class Worker:
         self._segmenter: Segmenter | None = None
         self._loaded: tuple[str, str] | None = None
         self._last_progress = 0.0
+        self._watch = StepWatch()
 
     def run(self, requests: TextIO) -> None:
         """Serve until standard input ends."""
@@ -74,21 +98,32 @@ class Worker:
         return self._segmenter
 
     def _analyze(self, request: dict[str, Any]) -> None:
+        self._watch = StepWatch()
         self._progress("load", 0.0)
+        segmenter = self._load(request)
+        self._progress("assemble", 0.0)
         predecessor = request["predecessor"]
         analysis = analyze_series(
             [Path(path) for path in request["paths"]],
-            self._load(request),
+            segmenter,
             Path(request["out"]),
             config_sha256=request["config_sha256"],
             predecessor=DocumentReference(**predecessor) if predecessor else None,
             progress=self._progress,
         )
         reason, detail = analysis.refusal or (None, None)
-        self._say(event="done", results=_as_json(analysis.results), refusal=reason, detail=detail)
+        self._say(
+            event="done",
+            results=_as_json(analysis.results),
+            refusal=reason,
+            detail=detail,
+            step_seconds=self._watch.stop(),
+            gpu_memory_bytes=segmenter.peak_memory_bytes(),
+        )
 
     def _progress(self, stage: str, fraction: float) -> None:
         now = time.monotonic()
+        self._watch.step(stage)
         if now - self._last_progress >= PROGRESS_INTERVAL_SECONDS or fraction in (0.0, 1.0):
             self._last_progress = now
             self._say(event="progress", stage=stage, fraction=round(fraction, 3))

@@ -26,7 +26,7 @@ def decode_patient(elements: PatientElements) -> Patient:
     character_set = elements.character_set.rstrip(b"\0 ").decode("ascii", errors="replace").split("\\")
     try:
         encodings = convert_encodings([name.strip() for name in character_set])
-    except LookupError:
+    except (LookupError, ValueError):  # a name with a null character
         encodings = ["ascii"]
     return Patient(
         id=_text(elements.patient_id, encodings, _TEXT_DELIMITERS),
@@ -38,7 +38,7 @@ def decode_patient(elements: PatientElements) -> Patient:
 def _text(value: bytes, encodings: list[str], delimiters: set[int]) -> str:
     try:
         text = decode_bytes(value, encodings, delimiters)
-    except (LookupError, UnicodeError):
+    except (LookupError, ValueError):
         text = value.decode("ascii", errors="replace")
     return clean(text)
 

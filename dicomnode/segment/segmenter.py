@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from dicomnode.assemble.orientation import AxisOrder
 from dicomnode.assemble.volume import Volume
@@ -54,6 +55,15 @@ class Segmenter:
         """Where the model runs: ``cpu`` or ``cuda``."""
         return self._lesions.device.type
 
+    def peak_memory_bytes(self) -> int | None:
+        """Most GPU memory since the last call; ``None`` on the CPU."""
+        device = self._lesions.device
+        if device.type != "cuda":
+            return None
+        peak = int(torch.cuda.max_memory_reserved(device))
+        torch.cuda.reset_peak_memory_stats(device)
+        return peak
+
     def segment(self, volume: Volume, progress: Progress | None = None) -> Segmentation:
         """Labels and sides on the volume's own grid; the lobe map stays empty, this model tells none apart.
 
@@ -66,7 +76,9 @@ class Segmenter:
         order = AxisOrder.from_affine(volume.affine)
         hu = np.ascontiguousarray(order.to_patient(volume.hu))
         spacing_mm = order.patient_spacing(volume.spacing_mm)
+        tell("lungs", 0.0)
         lungs = find_lungs(hu, spacing_mm, lambda done: tell("lungs", done))
+        tell("lesions", 0.0)
         labels = self._lesions.label(
             hu, lungs.sides > 0, spacing_mm, progress=lambda done: tell("lesions", done)
         )
