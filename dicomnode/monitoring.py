@@ -29,7 +29,7 @@ class Monitoring:
 
     Raises
     ------
-    OSError
+    WebError
         If the address of the web page can't be listened on.
     """
 

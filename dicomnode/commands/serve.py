@@ -25,10 +25,11 @@ def run(arguments: argparse.Namespace) -> int:
     configure_logging(config.log.level, config.log.format)
     from dicomnode.node import Node  # noqa: PLC0415  (pynetdicom and pydicom take a second to import)
     from dicomnode.spool.errors import SpoolError  # noqa: PLC0415
+    from dicomnode.web.http_server import WebError  # noqa: PLC0415
 
     try:
         Node(config).run()
-    except SpoolError as error:
+    except (SpoolError, WebError) as error:
         raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(

@@ -28,6 +28,10 @@ _POLL_SECONDS = 0.1
 _PLAIN = "text/plain; charset=utf-8"
 
 
+class WebError(Exception):
+    """The pages can't be served; the message says where and why."""
+
+
 @dataclass(frozen=True)
 class Response:
     """What a page says."""
@@ -58,12 +62,15 @@ class HttpServer:
 
     Raises
     ------
-    OSError
+    WebError
         If the address can't be listened on.
     """
 
     def __init__(self, host: str, port: int, token: str, pages: Mapping[str, Callable[[], Response]]) -> None:
-        self._server = _Server((host, port), token, pages)
+        try:
+            self._server = _Server((host, port), token, pages)
+        except OSError as error:
+            raise WebError(f"can't serve metrics on {host}:{port}: {error.strerror}") from error
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_SECONDS,), name="web", daemon=True
         )
