@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
 
-from dicomnode.spool.errors import SpoolError
+from dicomnode.spool.errors import LedgerUnavailableError, SpoolError
 from dicomnode.spool.records import NewInstance
 
 if TYPE_CHECKING:
@@ -92,6 +92,11 @@ def set_damaged_ledger_aside(path: Path) -> Path | None:
     -------
     Path or None
         Where the damaged one is now.
+
+    Raises
+    ------
+    LedgerUnavailableError
+        If it can't be examined, for example because the disk is full; it stays where it is.
     """
     if not path.exists():
         return None
@@ -102,6 +107,8 @@ def set_damaged_ledger_aside(path: Path) -> Path | None:
         finally:
             connection.close()
     except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise LedgerUnavailableError(f"can't open the ledger {path}: {error}") from error
         findings = [str(error)]
     if findings == ["ok"]:
         return None
@@ -124,7 +131,7 @@ def _adopt(spool: Spool, unknown: set[Path]) -> tuple[int, int]:
     A sender whose Success was still on its way sends again, which is harmless; after a restored backup or
     a damaged ledger these are instances that were acknowledged.
     """
-    adopted = 0
+    adopted = unreadable = 0
     for relative_path in sorted(unknown):
         path = spool.directory / relative_path
         try:
@@ -134,11 +141,16 @@ def _adopt(spool: Spool, unknown: set[Path]) -> tuple[int, int]:
         except Exception as error:  # pydicom raises many kinds for files of other formats
             LOGGER.error("a file in the spool is no instance (%s); moved aside", type(error).__name__)
             spool.files.move_unreadable(relative_path)
+            unreadable += 1
             continue
-        spool.ledger.record_instance(instance, relative_path, path.stat().st_size)
+        try:
+            spool.ledger.record_instance(instance, relative_path, path.stat().st_size)
+        except LedgerUnavailableError as error:  # the disk may be full: the next start will do
+            LOGGER.error("instance without a row not adopted yet: %s", error)
+            continue
         LOGGER.warning("instance without a row adopted", extra={"series": instance.series_id})
         adopted += 1
-    return adopted, len(unknown) - adopted
+    return adopted, unreadable
 
 
 def instance_of(path: Path) -> NewInstance:

@@ -156,7 +156,8 @@ def bring_up_to_date(connection: sqlite3.Connection, path: Path) -> None:
         for changes in VERSIONS[version:]:
             for statement in changes.split(";"):
                 connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {len(VERSIONS)}")
+        if version < len(VERSIONS):  # writing the same number again would need room on the disk
+            connection.execute(f"PRAGMA user_version = {len(VERSIONS)}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -1,17 +1,20 @@
 """The storage SCP in a process of its own, whose memory and threads can be counted from outside.
 
-As a program: ``python -m tests.faults.server_process DIRECTORY SETTINGS``; it prints its port, serves until
-standard input ends, and logs to standard error as the node does.
+As a program: ``python -m tests.faults.server_process DIRECTORY SETTINGS``; it prints its port and process
+id, serves until standard input ends, and logs to standard error as the node does.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import AbstractContextManager, closing
+import tempfile
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,8 @@ class ServerProcess(AbstractContextManager["ServerProcess"]):
     directory:
         Of the spool.
     tmpfs:
-        Options of a small file system that is mounted there for the server alone.
+        Options of a small file system that is mounted there for the server alone; it lasts until the end of
+        the second server, which begins when the first is killed.
     settings:
         Of :class:`ServerSettings`, and ``minimum_free_bytes``.
     """
@@ -41,29 +45,34 @@ class ServerProcess(AbstractContextManager["ServerProcess"]):
         directory.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "tests.faults.server_process", str(directory), json.dumps(settings)]
         if tmpfs:
-            mount = f'mount -t tmpfs -o {tmpfs} tmpfs "$0" && exec "$@"'
+            mount = f'mount -t tmpfs -o {tmpfs} tmpfs "$0" && ("$@"; "$@")'
             command = ["unshare", "-Urm", "sh", "-c", mount, str(directory), *command]
         self._log_path = directory.with_suffix(".log")
         with self._log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=REPOSITORY
             )
-        assert self.process.stdout is not None
-        first_line = self.process.stdout.readline()
-        assert first_line, f"the server did not start: {self.log()}"
-        self.port = int(first_line)
+        self.port = self.pid = 0
+        self._take_port()
 
     def __exit__(self, *_: object) -> None:
         self.process.kill()
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
             assert stream is not None
             stream.close()
 
+    def kill_and_restart(self) -> None:
+        """SIGKILL; the next server takes over the small file system."""
+        os.kill(self.pid, signal.SIGKILL)
+        self._take_port()
+
     @property
     def seen_directory(self) -> Path:
         """The spool as the server sees it, inside its own mount."""
-        return Path(f"/proc/{self.process.pid}/root{self.directory.resolve()}")
+        return Path(f"/proc/{self.pid}/root{self.directory.resolve()}")
 
     def log(self) -> str:
         return self._log_path.read_text(encoding="utf-8")
@@ -76,16 +85,19 @@ class ServerProcess(AbstractContextManager["ServerProcess"]):
         return self._status("Threads")
 
     def descriptors(self) -> int:
-        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     def free_bytes(self) -> int:
         room = os.statvfs(self.seen_directory)
         return room.f_bavail * room.f_frsize
 
     def recorded(self) -> dict[str, tuple[str, str]]:
-        """SOP Instance UID to path and SHA-256 of the data set, as the ledger has them."""
-        with closing(sqlite3.connect(self.seen_directory / "ledger.sqlite", timeout=20)) as ledger:
-            rows = ledger.execute("SELECT sop_instance_uid, path, sha256 FROM instance").fetchall()
+        """SOP Instance UID to path and SHA-256 of the data set, as the ledger has them; nobody may send."""
+        with tempfile.TemporaryDirectory() as copy:  # SQLite wouldn't find its way through /proc
+            for name in ("ledger.sqlite", "ledger.sqlite-wal"):
+                shutil.copy(self.seen_directory / name, copy)
+            with closing(sqlite3.connect(Path(copy) / "ledger.sqlite")) as ledger:
+                rows = ledger.execute("SELECT sop_instance_uid, path, sha256 FROM instance").fetchall()
         return {uid: (path, sha256) for uid, path, sha256 in rows}
 
     def storescu(self, *arguments: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
@@ -107,12 +119,18 @@ class ServerProcess(AbstractContextManager["ServerProcess"]):
     def wait_until_quiet(self, threads: int) -> None:
         until(lambda: self.is_quiet(threads), seconds=60)
 
+    def _take_port(self) -> None:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line, f"the server did not start: {self.log()}"
+        self.port, self.pid = map(int, line.split())
+
     def _dcmtk(self, tool: str, *arguments: str | Path, timeout: float = 60) -> Any:
         command = [installed(tool), "-aec", "DICOMNODE", "127.0.0.1", str(self.port), *map(str, arguments)]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
 
     def _status(self, field: str) -> int:
-        for line in Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines():
+        for line in Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines():
             if line.startswith(f"{field}:"):
                 return int(line.split()[1])
         raise AssertionError(f"no {field} in /proc")
@@ -129,7 +147,7 @@ def main() -> None:
         ServerSettings("DICOMNODE", "127.0.0.1", 0, completeness=completeness, **settings), spool, DECODABLE
     )
     server.start()
-    print(server.port, flush=True)
+    print(server.port, os.getpid(), flush=True)
     sys.stdin.read()
     server.stop(drain_seconds=0)
     spool.close()
