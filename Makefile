@@ -1,14 +1,18 @@
 # Two commands for a fresh machine:
 #   make demo [CT=DIR]   sets everything up, runs the node against a PACS, prints and draws the result
 #   make test            sets everything up, installs the peers the tests talk to, runs the checks and the tests
+# And for a night:
+#   make soak [KILLS=500] [SEED=N]   kills the node so often while it works, prints what was lost or sent twice
 
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 CT     ?=
 OUT    ?= out
+KILLS  ?= 500
+SEED   ?=
 
-.PHONY: demo test lint peers clean
+.PHONY: demo test soak lint peers clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -16,6 +20,9 @@ demo: $(VENV)/installed
 
 test: peers $(VENV)/installed-test lint
 	$(BIN)/python -m pytest
+
+soak: peers $(VENV)/installed-test
+	$(BIN)/python -m tests.kills.soak --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
