@@ -10,8 +10,11 @@ from dicomnode import __version__
 from dicomnode.analysis import Cost
 from dicomnode.analysis_loop import AnalysisLoop
 from dicomnode.audit.audit_file import AuditFile
+from dicomnode.audit.events import Partner
+from dicomnode.audit.result_file import sent_instance
 from dicomnode.audit.trail import AuditTrail
 from dicomnode.config import Config
+from dicomnode.deliver.delivery import Destination, Offered
 from dicomnode.receive.identifier_log import IdentifierLog
 from dicomnode.receive.observer import ReceiveObserver
 from dicomnode.spool.errors import SpoolError
@@ -58,6 +61,19 @@ class Monitoring:
         """A series was analyzed."""
         if self._metrics is not None:
             self._metrics.analyzed(cost)
+
+    def offered(self, destination: Destination, offered: Offered) -> None:
+        """Results were offered to a destination; an object that got no answer was not transferred."""
+        if self._metrics is not None:
+            for _, outcome in offered:
+                self._metrics.offered(destination.name, ok=outcome.ok)
+        if self.audit is not None:
+            answered = [outcome for _, outcome in offered if outcome.status is not None]
+            instances = [sent_instance(outcome.path, outcome.error) for outcome in answered]
+            self.audit.instances_sent(
+                Partner.at(destination.peer.ae_title, destination.peer.host),
+                [instance for instance in instances if instance is not None],
+            )
 
     def start(self, loops: Sequence[AnalysisLoop], is_alive: Callable[[], bool]) -> None:
         """The node begins its work."""

@@ -47,7 +47,7 @@ class Node:
         self._server = StorageServer(
             _server_settings(config), self._spool, decodable_transfer_syntaxes(), self._monitoring.observers
         )
-        self._delivery = DeliveryLoop(self._spool.ledger, destinations)
+        self._delivery = DeliveryLoop(self._spool.ledger, destinations, observe=self._monitoring.offered)
         self._housekeeping = Housekeeping(self._spool, deadlines_of(config), config.spool.retention_days)
         self._analysis = [
             AnalysisLoop(

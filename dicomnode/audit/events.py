@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import socket
 from collections.abc import Mapping
@@ -59,6 +60,15 @@ class Partner:
     ae_title: str
     address: str
     address_is_name: bool = False
+
+    @classmethod
+    def at(cls, ae_title: str, host: str) -> Partner:
+        """A partner at an IP address or at a host name."""
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            return cls(ae_title, host, True)
+        return cls(ae_title, host)
 
     def participant(self, *, is_requestor: bool, role: Code | None = None) -> Participant:
         """Its part in an event, under the name that the node knows it by."""

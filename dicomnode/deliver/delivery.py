@@ -64,8 +64,20 @@ class Destination:
     commitment: bool = False
 
 
+Offered = Sequence[tuple[DeliveryRecord, SendOutcome]]
+"""Objects that were offered to a destination together, and what became of them."""
+
+DeliveryObserver = Callable[[Destination, Offered], None]
+
+
 class DeliveryLoop:
-    """One thread a destination, so that one that is down or slow never holds up another."""
+    """One thread a destination, so that one that is down or slow never holds up another.
+
+    Parameters
+    ----------
+    observe:
+        Is told what was offered; what goes wrong with it harms no delivery.
+    """
 
     def __init__(
         self,
@@ -73,7 +85,9 @@ class DeliveryLoop:
         destinations: Sequence[Destination],
         *,
         clock: Callable[[], float] = time.time,
+        observe: DeliveryObserver = lambda _destination, _offered: None,
     ) -> None:
+        self._observe = observe
         self._ledger = ledger
         self._clock = clock
         self._stopping = threading.Event()
@@ -134,11 +148,26 @@ class DeliveryLoop:
 
     def _deliver(self, destination: Destination, due: Sequence[DeliveryRecord]) -> None:
         by_path = {self._ledger.directory / delivery.path: delivery for delivery in due}
+        offered: list[tuple[DeliveryRecord, SendOutcome]] = []
 
         def note(outcome: SendOutcome) -> None:
+            offered.append((by_path[outcome.path], outcome))
             self._note(destination, by_path[outcome.path], outcome)
 
-        send_files(by_path, destination.peer, progress=note, should_stop=self._stopping.is_set)
+        try:
+            send_files(by_path, destination.peer, progress=note, should_stop=self._stopping.is_set)
+        finally:
+            self._tell(destination, offered)
+
+    def _tell(self, destination: Destination, offered: Offered) -> None:
+        try:
+            self._observe(destination, offered)
+        except Exception as error:
+            LOGGER.error(
+                "delivery not noted: unexpected %s",
+                type(error).__name__,
+                extra={"destination": destination.name},
+            )
 
     def _note(self, destination: Destination, delivery: DeliveryRecord, outcome: SendOutcome) -> None:
         """Put the outcome of one object into the ledger at once."""

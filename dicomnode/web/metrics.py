@@ -14,11 +14,26 @@ from prometheus_client.registry import Collector
 from dicomnode.analysis import Cost
 from dicomnode.receive.access import Rejection
 from dicomnode.receive.observer import Caller, ReceiveObserver, StoreOutcome
+from dicomnode.receive.status import (
+    CANNOT_UNDERSTAND,
+    DOES_NOT_MATCH_SOP_CLASS,
+    OUT_OF_RESOURCES,
+    SOP_CLASS_NOT_SUPPORTED,
+    SUCCESS,
+)
 from dicomnode.spool.errors import LedgerUnavailableError
 from dicomnode.spool.states import SeriesState
 from dicomnode.spool.statistics import Statistics
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+STATUSES = (
+    SUCCESS,
+    SOP_CLASS_NOT_SUPPORTED,
+    OUT_OF_RESOURCES,
+    DOES_NOT_MATCH_SOP_CLASS,
+    CANNOT_UNDERSTAND,
+)
 
 STAGES: Mapping[SeriesState, str] = {
     SeriesState.RECEIVING: "receive",
@@ -100,9 +115,19 @@ class Metrics(ReceiveObserver):
             buckets=SLOW_SECONDS,
             registry=registry,
         )
+        self._deliveries = Counter(
+            "dicomnode_deliveries",
+            "Result objects that were offered to a destination",
+            ["destination", "outcome"],
+            registry=registry,
+        )
         self._finished = Counter(
             "dicomnode_series_entered", "Series that went into a state", ["state"], registry=registry
         )
+        # Counters that begin with their first event would hide it from rate() and increase().
+        for status in STATUSES:
+            self._instances.labels(f"{status:04X}")
+            self._bytes.labels(f"{status:04X}")
         for state in SeriesState:
             self._finished.labels(state.value)
         for stage in STAGES.values():
@@ -150,6 +175,10 @@ class Metrics(ReceiveObserver):
         """A worker has analyzed a series."""
         for step, seconds in cost.step_seconds.items():
             self._analysis_seconds.labels(step).observe(seconds)
+
+    def offered(self, destination: str, *, ok: bool) -> None:
+        """A result object was offered to a destination."""
+        self._deliveries.labels(destination, "delivered" if ok else "not_delivered").inc()
 
     def _catch_up(self) -> None:
         """Count the moves of series since the last time; while the ledger doesn't answer, they wait."""
