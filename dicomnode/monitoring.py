@@ -64,9 +64,6 @@ class Monitoring:
 
     def offered(self, destination: Destination, offered: Offered) -> None:
         """Results were offered to a destination; an object that got no answer was not transferred."""
-        if self._metrics is not None:
-            for _, outcome in offered:
-                self._metrics.offered(destination.name, ok=outcome.ok)
         if self.audit is not None:
             answered = [outcome for _, outcome in offered if outcome.status is not None]
             instances = [sent_instance(outcome.path, outcome.error) for outcome in answered]
@@ -74,6 +71,9 @@ class Monitoring:
                 Partner.at(destination.peer.ae_title, destination.peer.host),
                 [instance for instance in instances if instance is not None],
             )
+        if self._metrics is not None:
+            for _, outcome in offered:
+                self._metrics.offered(destination.name, ok=outcome.ok)
 
     def start(self, loops: Sequence[AnalysisLoop], is_alive: Callable[[], bool]) -> None:
         """The node begins its work."""
