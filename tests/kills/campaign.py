@@ -16,7 +16,7 @@ from tests.kills import ledger_view
 from tests.kills.daemon import Daemon
 from tests.kills.pacs import RecordingPacs
 from tests.kills.patients import Patients, SentSeries, templates
-from tests.kills.points import POINTS, By, KillPoint, Phase
+from tests.kills.points import COMMITMENT_POINTS, POINTS, By, KillPoint, Phase
 from tests.kills.sender import associations, send
 
 MEASURED_SHARE = 0.25
@@ -25,7 +25,7 @@ PACS_DOWN_SHARE = 0.15
 PACS_BREAKS_DOWN_SHARE = 0.1
 START_UP_SECONDS = 1.0
 ANY_SECONDS = 6.0
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 120.0
 """A life that has not come to its point by then is ended from outside, and counted as missed."""
 SETTLE_SECONDS = 600.0
 
@@ -41,14 +41,18 @@ class Campaign:
         The folder of real CT data, ``None`` for a phantom.
     seed:
         Chooses points, numbers, series, associations and faults of the PACS; not the scheduling of threads.
+    commitment:
+        Whether the node asks the PACS for storage commitment; then it is killed around that too.
     """
 
-    def __init__(self, directory: Path, data: Path | None, seed: int) -> None:
+    def __init__(self, directory: Path, data: Path | None, seed: int, *, commitment: bool = False) -> None:
         self.seed = seed
+        self.commitment = commitment
+        self.points = (*POINTS, *COMMITMENT_POINTS) if commitment else POINTS
         self.rng = random.Random(seed)
         self.pacs = RecordingPacs()
         self.pacs.start()
-        self.node = Daemon(directory / "node", self.pacs.port)
+        self.node = Daemon(directory / "node", self.pacs.port, commitment=commitment)
         self.patients = Patients(*templates(data, directory), directory / "sent", self.rng)
         self.series: list[SentSeries] = []
         self.acknowledged: set[Path] = set()
@@ -79,7 +83,7 @@ class Campaign:
         """Each point once in a random order, then again in another one."""
         left = kills
         while left:
-            for point in self.rng.sample(POINTS, min(left, len(POINTS))):
+            for point in self.rng.sample(self.points, min(left, len(self.points))):
                 yield point
                 left -= 1
 
@@ -167,7 +171,7 @@ class Campaign:
             self._send_what_is_open(resend=False)
         self._retry_interrupted()
         deadline = time.monotonic() + SETTLE_SECONDS
-        while waiting := ledger_view.unsettled(self.node.spool):
+        while waiting := ledger_view.unsettled(self.node.spool, commitment=self.commitment):
             assert self.node.is_alive, f"the node ended by itself, see {self.node.log_path}"
             assert time.monotonic() < deadline, f"stuck: {waiting}"
             time.sleep(0.1)

@@ -37,6 +37,7 @@ name = "pacs"
 ae_title = "PACS"
 host = "127.0.0.1"
 port = {pacs_port}
+commitment = {commitment}
 retry = {{ first_seconds = 0.2, factor = 1.5, cap_seconds = 1.0 }}
 """
 
@@ -44,7 +45,7 @@ retry = {{ first_seconds = 0.2, factor = 1.5, cap_seconds = 1.0 }}
 class Daemon:
     """``dicomnode serve`` with its spool, configuration and log below ``directory``."""
 
-    def __init__(self, directory: Path, pacs_port: int) -> None:
+    def __init__(self, directory: Path, pacs_port: int, *, commitment: bool) -> None:
         directory.mkdir(parents=True)
         self.port = free_port()
         self.spool = directory / "spool"
@@ -54,7 +55,13 @@ class Daemon:
         self._fired = directory / "fired"
         self._process: subprocess.Popen[bytes] | None = None
         self.config_path.write_text(
-            _CONFIGURATION.format(port=self.port, spool=self.spool, attempts=ATTEMPTS, pacs_port=pacs_port),
+            _CONFIGURATION.format(
+                port=self.port,
+                spool=self.spool,
+                attempts=ATTEMPTS,
+                pacs_port=pacs_port,
+                commitment=str(commitment).lower(),
+            ),
             encoding="utf-8",
         )
 

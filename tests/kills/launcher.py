@@ -19,6 +19,7 @@ from typing import Any
 
 from dicomnode import cli
 from dicomnode.receive.transport import TimedSocket
+from dicomnode.spool.commitments import AskedOfDestinations
 from dicomnode.spool.instances import InstanceFiles
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.outbox import Outbox
@@ -147,6 +148,9 @@ WAYS: dict[str, Callable[[Callable[[], None]], None]] = {
     "results-recorded": after_results_are_recorded,
     "stored-not-noted": lambda pull: before(Outbox, "succeeded", pull),
     "delivery-noted": lambda pull: after(Outbox, "succeeded", pull),
+    "commitment-not-asked": lambda pull: before(AskedOfDestinations, "asked", pull),
+    "commitment-asked": lambda pull: after(AskedOfDestinations, "asked", pull),
+    "commitment-not-noted": lambda pull: before(AskedOfDestinations, "answered", pull),
     "ledger-opened": lambda pull: before(Spool, "recover", pull),
     "spool-checked": lambda pull: after(Spool, "recover", pull),
     "interrupted-requeued": lambda pull: after(Ledger, "requeue_interrupted", pull),

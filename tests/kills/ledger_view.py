@@ -32,13 +32,19 @@ def _reading(spool: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def unsettled(spool: Path) -> str:
-    """What is not over yet, in words; empty when every series has ended and nothing waits for delivery."""
+def unsettled(spool: Path, *, commitment: bool) -> str:
+    """What is not over yet, in words; empty when every series has ended and nothing waits for delivery.
+
+    With ``commitment`` the destination must have promised to keep each object.
+    """
     with _reading(spool) as connection:
         states = connection.execute("SELECT state, count(*) FROM series GROUP BY state").fetchall()
-        pending = connection.execute("SELECT count(*) FROM delivery WHERE state = 'pending'").fetchone()[0]
+        open_states = ("pending", "delivered" if commitment else "pending")
+        pending = connection.execute(
+            "SELECT count(*) FROM delivery WHERE state IN (?, ?)", open_states
+        ).fetchone()[0]
     waiting = [f"{count} {state}" for state, count in states if state not in FINAL]
-    return ", ".join([*waiting, *([f"{pending} deliveries pending"] if pending else [])])
+    return ", ".join([*waiting, *([f"{pending} deliveries open"] if pending else [])])
 
 
 def series(spool: Path) -> dict[str, LedgerSeries]:

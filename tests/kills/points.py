@@ -84,4 +84,9 @@ POINTS = (
     KillPoint("any-instant", Phase.ANY, by=By.CLOCK),
 )
 
-BY_NAME = {point.name: point for point in POINTS}
+COMMITMENT_POINTS = (
+    KillPoint("commitment-not-asked", Phase.COMMITMENT),
+    KillPoint("commitment-asked", Phase.COMMITMENT),
+    KillPoint("commitment-not-noted", Phase.COMMITMENT),
+)
+"""For a destination with ``commitment = true`` only."""

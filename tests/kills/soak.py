@@ -9,6 +9,7 @@ import argparse
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -34,6 +35,7 @@ def main() -> int:
     parser.add_argument(
         "--directory", type=Path, help="for spool, log and copies; a temporary one by default"
     )
+    parser.add_argument("--commitment", action="store_true", help="the node asks for storage commitment")
     arguments = parser.parse_args()
     try:
         installed("storescu")
@@ -42,11 +44,12 @@ def main() -> int:
     data = Path(os.environ.get("DICOMNODE_DATA", REPOSITORY.parent / "shared" / "data"))
     if not data.is_dir():
         print(f"no real CT data at {data}, a phantom is sent", file=sys.stderr)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the node ends with its harness
     directory = arguments.directory or Path(tempfile.mkdtemp(prefix="dicomnode-soak-"))
     seed = random.SystemRandom().randrange(10**6) if arguments.seed is None else arguments.seed
     print(f"seed {seed}, files in {directory}", file=sys.stderr)
 
-    campaign = Campaign(directory, data if data.is_dir() else None, seed)
+    campaign = Campaign(directory, data if data.is_dir() else None, seed, commitment=arguments.commitment)
     with progress_bars() as bars:
         task = bars.add_task("starting", total=arguments.kills)
         campaign.run(

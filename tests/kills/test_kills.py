@@ -14,7 +14,8 @@ from tests.conftest import REPOSITORY
 from tests.dicom_network import installed
 from tests.kills import ledger_view
 from tests.kills.campaign import Campaign
-from tests.kills.points import POINTS
+from tests.kills.launcher import WAYS
+from tests.kills.points import COMMITMENT_POINTS, POINTS, By
 from tests.kills.verdict import judge, lost_instances, lost_results, sent_again, several_objects
 
 pytestmark = pytest.mark.slow
@@ -45,6 +46,10 @@ def test_a_node_killed_at_any_instant_loses_and_duplicates_nothing(
     assert not verdict.duplicated, f"seed {campaign.seed}"
     assert not campaign.missed, f"seed {campaign.seed}"
     assert set(campaign.kills) == {point.name for point in POINTS}
+
+
+def test_every_point_of_the_launcher_has_a_way() -> None:
+    assert WAYS.keys() == {p.name for p in (*POINTS, *COMMITMENT_POINTS) if p.by is By.LAUNCHER}
 
 
 @contextmanager

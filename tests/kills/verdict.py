@@ -67,6 +67,9 @@ def lost_results(campaign: Campaign) -> list[str]:
     known = ledger_view.series(campaign.node.spool)
     findings = []
     for series in campaign.series:
+        if series.series_instance_uid not in known:
+            findings.append(f"series {series.series_instance_uid} ({series.template}) isn't in the ledger")
+            continue
         state = known[series.series_instance_uid].state
         expected = "delivered" if series.template == MEASURED else "refused"
         if KINDS.get(state) != KINDS[expected]:
@@ -86,9 +89,10 @@ def several_objects(campaign: Campaign) -> list[str]:
         if len(held.digests) > 1
     ]
     for series in campaign.series:
-        generations = known[series.series_instance_uid].generation
+        uid = series.series_instance_uid
+        generations = known[uid].generation if uid in known else 0
         findings += [
-            f"{len(uids)} {kind} objects for {generations} generations of series {series.series_instance_uid}"
+            f"{len(uids)} {kind} objects for {generations} generations of series {uid}"
             for kind, uids in _objects(campaign, series).items()
             if len(uids) > generations
         ]
