@@ -115,6 +115,11 @@ class Housekeeping:
         self._spool.ledger.database.announce()
         self._thread.join()
 
+    def reload(self, deadlines: Deadlines, retention_days: float) -> None:
+        """Other times, from the next round on."""
+        self._deadlines = deadlines
+        self._retention_seconds = retention_days * DAY_SECONDS
+
     @property
     def is_alive(self) -> bool:
         """Whether its thread runs."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 
 from dicomnode import __version__
 from dicomnode.analysis_loop import AnalysisLoop
@@ -17,7 +15,7 @@ from dicomnode.housekeeping import Housekeeping, deadlines_of
 from dicomnode.monitoring import Monitoring
 from dicomnode.receive.completeness import CompletenessSettings
 from dicomnode.receive.server import ServerSettings, StorageServer
-from dicomnode.service_manager import notify, watchdog_interval_seconds
+from dicomnode.spool.errors import SpoolError
 from dicomnode.spool.spool import Spool
 from dicomnode.supervisor import Supervisor
 from dicomnode.tls import client_tls, server_tls
@@ -37,10 +35,13 @@ class Node:
     ------
     SpoolError
         If the spool can't be opened, or another node has it.
+    CertificateError
+        If a certificate or key can't be used.
     """
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        self.config = config
+        self._stopping = False
         self._spool = Spool(config.spool.directory.resolve(), int(config.spool.minimum_free_gb * 1e9))
         destinations = [destination_of(settings, config.node.ae_title) for settings in config.destination]
         self._monitoring = Monitoring(config, self._spool)
@@ -76,7 +77,7 @@ class Node:
             If the port can't be listened on.
         """
         self._spool.recover()
-        for series in self._spool.ledger.requeue_interrupted(self._config.analysis.attempts):
+        for series in self._spool.ledger.requeue_interrupted(self.config.analysis.attempts):
             LOGGER.warning("interrupted analysis: %s", series.detail, extra={"series": series.id})
         self._monitoring.start(self._analysis, self.is_alive)
         self._server.start()
@@ -89,6 +90,7 @@ class Node:
 
     def stop(self, *, drain: bool = True) -> None:
         """Take nothing new; with ``drain`` finish what is being analyzed; the rest waits in the spool."""
+        self._stopping = True
         self._monitoring.listening(False)
         self._server.stop()
         for loop in self._analysis:
@@ -99,39 +101,48 @@ class Node:
         self._spool.close()
         LOGGER.info("stopped")
 
+    def abandon(self) -> None:
+        """Stop computing; called while :meth:`stop` drains, it needn't wait any longer."""
+        for loop in self._analysis:
+            loop.abandon()
+
+    def reload(self, config: Config) -> None:
+        """Take over what can change while the node runs (:data:`dicomnode.reload.RELOADABLE`).
+
+        Raises
+        ------
+        CertificateError
+            If a certificate can't be used; nothing has changed then.
+        """
+        settings = _server_settings(config)
+        self._server.reload(settings)
+        self._housekeeping.reload(deadlines_of(config), config.spool.retention_days)
+        self._spool.minimum_free_bytes = int(config.spool.minimum_free_gb * 1e9)
+        self.config = config
+
     def is_alive(self) -> bool:
-        """Whether all loops run and the ledger answers; the watchdog restarts a node that hangs here."""
-        self._spool.ledger.outbox.backlog()
-        return (
-            all(loop.is_alive for loop in self._analysis)
-            and self._delivery.is_alive
-            and self._housekeeping.is_alive
-            and not self._housekeeping.hanging
-        )
+        """Whether everything runs and nothing hangs."""
+        return not (self.ended_threads() or self.complaint())
 
-    def run(self) -> None:
-        """Start, serve until SIGTERM or SIGINT, drain. A second signal stops without draining."""
-        stopping = threading.Event()
-        impatient = threading.Event()
+    def ended_threads(self) -> list[str]:
+        """What should run and doesn't; while draining they may."""
+        if self._stopping:
+            return []
+        alive = {
+            "analysis": all(loop.is_alive for loop in self._analysis),
+            "delivery": self._delivery.is_alive,
+            "housekeeping": self._housekeeping.is_alive,
+            **self._server.threads_alive(),
+        }
+        return [name for name, is_alive in alive.items() if not is_alive]
 
-        def on_signal(number: int, _frame: object) -> None:
-            LOGGER.info("%s received, draining", signal.Signals(number).name)
-            if stopping.is_set():
-                impatient.set()
-                for loop in self._analysis:
-                    loop.abandon()
-            stopping.set()
-
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, on_signal)
-        self.start()
-        notify(f"READY=1\nSTATUS=listening on port {self.port}")
-        interval = watchdog_interval_seconds()
-        while not stopping.wait(interval):
-            if self.is_alive():
-                notify("WATCHDOG=1")
-        notify("STOPPING=1\nSTATUS=draining")
-        self.stop(drain=not impatient.is_set())
+    def complaint(self) -> str:
+        """What hangs, in words; empty if all is well."""
+        try:
+            self._spool.ledger.outbox.backlog()
+        except SpoolError as error:
+            return f"the ledger doesn't answer: {error}"
+        return "a series is stuck in a loop of the node" if self._housekeeping.hanging else ""
 
 
 def destination_of(settings: DestinationSettings, calling_ae_title: str) -> Destination:

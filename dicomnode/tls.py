@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,19 @@ _REASONS = {  # of OpenSSL; an alert is what the peer says of us
     "SSLV3_ALERT_HANDSHAKE_FAILURE": "it refuses the handshake: a certificate or cipher suite is missing",
     "TLSV1_ALERT_PROTOCOL_VERSION": "it does not speak TLS 1.2 or newer",
     "TLSV1_ALERT_DECRYPT_ERROR": "it could not verify our certificate",
-    "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
 }
+_FILES = {
+    "KEY_VALUES_MISMATCH": "the key does not belong to the certificate",
+    "EE_KEY_TOO_SMALL": "the key is too short: RSA needs 2048 bits, elliptic curves 224",
+    "CA_MD_TOO_WEAK": "it is signed with a weak hash",
+    "NO_START_LINE": "there is no PEM block of this kind in it",
+    "NO_CERTIFICATE_OR_CRL_FOUND": "there is no certificate in it",
+    "BAD_DECRYPT": "the key is encrypted; the node can't be asked for a password",
+}
+
+
+class CertificateError(Exception):
+    """A certificate or key can't be used; the message names the file and says why."""
 
 
 def server_tls(
@@ -68,19 +80,19 @@ def server_tls(
     ------
     ValueError
         If ``require_client`` is set without ``ca``.
-    OSError
-        If a file can't be read or isn't a certificate (``ssl.SSLError`` is one).
+    CertificateError
+        If a file can't be used.
     """
     if require_client and ca is None:
         raise ValueError("require_client needs ca, the certificates that clients must be signed by")
     context = _context(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
+    _load(context.load_cert_chain, cert, key)
     # A resumed session would skip the client's certificate, and its ticket's key would live as long as the
     # node (RFC 9325 3.4); associations are long, so a full handshake each costs nothing.
     context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     if ca is not None:
-        context.load_verify_locations(ca)
+        _load(context.load_verify_locations, ca)
         context.verify_mode = ssl.CERT_REQUIRED if require_client else ssl.CERT_OPTIONAL
     return context
 
@@ -100,17 +112,17 @@ def client_tls(
 
     Raises
     ------
-    OSError
-        If a file can't be read or isn't a certificate (``ssl.SSLError`` is one).
+    CertificateError
+        If a file can't be used.
     """
     context = _context(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = check_host or ca is None
     if ca is not None:
-        context.load_verify_locations(ca)
+        _load(context.load_verify_locations, ca)
     else:
         context.load_default_certs()
     if cert is not None:
-        context.load_cert_chain(cert, key)
+        _load(context.load_cert_chain, cert, key)
     return context
 
 
@@ -155,6 +167,20 @@ class ExplainingSocket(ssl.SSLSocket):
 
     def _explain(self, error: ssl.SSLError) -> None:
         self.failure = error.strerror = sentence(error)
+
+
+def _load(load: Callable[..., None], *files: Path | None) -> None:
+    names = " and ".join(str(path) for path in files if path)
+    try:
+        for path in filter(None, files):
+            path.open("rb").close()  # OpenSSL doesn't say which one it can't read
+        # An empty password, so that OpenSSL never asks for one on a terminal.
+        load(*files, **({"password": ""} if len(files) > 1 else {}))
+    except ssl.SSLError as error:
+        why = _FILES.get(error.reason or "", error.reason or "it is no PEM file of this kind")
+        raise CertificateError(f"{names}: {why}") from error
+    except OSError as error:
+        raise CertificateError(f"{error.filename or names} can't be read: {error.strerror}") from error
 
 
 def _context(protocol: int) -> ssl.SSLContext:

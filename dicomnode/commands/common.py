@@ -25,6 +25,12 @@ def add_config_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def configuration_file(arguments: argparse.Namespace) -> Path | None:
+    """What ``--config`` names, else the system's where there is one."""
+    path: Path | None = arguments.config
+    return path or (SYSTEM_CONFIG if SYSTEM_CONFIG.is_file() else None)
+
+
 def read_config(arguments: argparse.Namespace) -> Config:
     """The configuration that ``--config`` names.
 
@@ -33,7 +39,7 @@ def read_config(arguments: argparse.Namespace) -> Config:
     CommandError
         With one line a finding.
     """
-    path = arguments.config or (SYSTEM_CONFIG if SYSTEM_CONFIG.is_file() else None)
+    path = configuration_file(arguments)
     try:
         return load_config(path)
     except ConfigError as error:

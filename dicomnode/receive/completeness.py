@@ -80,6 +80,17 @@ class CompletenessWatch:
         if self._thread is not None:
             self._thread.join()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def reload(self, settings: CompletenessSettings) -> None:
+        """Other times, for the series that are arriving, too."""
+        with self._changed:
+            self._settings = settings
+            self._changed.notify_all()
+
     def hold(self, series_id: str, association: Hashable) -> None:
         """An instance is about to be kept; its series isn't complete before the association ends."""
         with self._changed:

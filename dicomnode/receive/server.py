@@ -170,6 +170,19 @@ class StorageServer:
         if self._thread is not None:
             self._thread.join()
 
+    def reload(self, settings: ServerSettings) -> None:
+        """Take over access, TLS and the times of completeness; the rest needs a restart."""
+        self._access = settings.access
+        self._running.tls = settings.tls
+        self._completeness.reload(settings.completeness)
+
+    def threads_alive(self) -> dict[str, bool]:
+        """Whether each thread runs that must run as long as the server does."""
+        return {
+            "storage-scp": self._thread is not None and self._thread.is_alive(),
+            "completeness": self._completeness.is_alive,
+        }
+
     @property
     def _running(self) -> ConnectionServer:
         if self._server is None:
