@@ -3,6 +3,7 @@
 #   make test            sets everything up, installs the peers the tests talk to, runs the checks and the tests
 # And for a night:
 #   make soak [KILLS=500] [SEED=N]   kills the node so often while it works, prints what was lost or sent twice
+#   make fuzz [EXAMPLES=50000]       says wrong things to the node, which must neither fall, hang nor grow
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -11,8 +12,9 @@ CT     ?=
 OUT    ?= out
 KILLS  ?= 500
 SEED   ?=
+EXAMPLES ?= 50000
 
-.PHONY: demo test soak lint peers clean
+.PHONY: demo test soak fuzz lint peers clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -23,6 +25,9 @@ test: peers $(VENV)/installed-test lint
 
 soak: peers $(VENV)/installed-test
 	$(BIN)/python -m tests.kills.soak --kills $(KILLS) $(if $(SEED),--seed $(SEED))
+
+fuzz: $(VENV)/installed-test
+	DICOMNODE_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest --timeout 0 tests/faults/test_fuzz.py
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff check .

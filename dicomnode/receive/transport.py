@@ -19,6 +19,7 @@ from typing import Any, cast
 
 from pynetdicom.association import Association
 from pynetdicom.events import Event
+from pynetdicom.fsm import TRANSITION_TABLE, StateMachine
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from dicomnode.receive.messages import BoundedMessages
@@ -35,6 +36,7 @@ _TLS_HANDSHAKE = 0x16
 _AWAITING_REQUEST = "Sta2"  # states of PS3.8 9.2.1
 _AWAITING_CLOSE = "Sta13"
 _CONNECTION_CLOSED = "Evt17"  # an event of the same
+_SAID_BY_THE_NODE = ("Evt7", "Evt8", "Evt9", "Evt11", "Evt14", "Evt15")
 _REQUEST_WILL_NOT_COME = ("Sta1", "Sta13")
 _BACKLOG = 128
 _POLL_SECONDS = 0.1
@@ -121,6 +123,23 @@ class TimedSocket(AssociationSocket):  # type: ignore[misc]  # pynetdicom has no
             return False
 
 
+class PatientStateMachine(StateMachine):  # type: ignore[misc]  # pynetdicom has no types
+    """Passes over what the node wants to say too late, when the connection is closing already.
+
+    PS3.8 table 9-10 doesn't foresee it and pynetdicom's thread would die of it.
+    """
+
+    def do_action(self, event: str) -> None:
+        """Act on an event of PS3.8 9.2.2."""
+        words = self.dul.to_provider_queue
+        if event in _SAID_BY_THE_NODE and words.empty():
+            return  # announced twice, said once
+        if (event, self.current_state) in TRANSITION_TABLE:
+            super().do_action(event)
+        elif event in _SAID_BY_THE_NODE:
+            words.get(block=False)
+
+
 class ConnectionHandler(RequestHandler):  # type: ignore[misc]  # pynetdicom has no types
     """One connection, from the TLS handshake to its end."""
 
@@ -152,6 +171,7 @@ class ConnectionHandler(RequestHandler):  # type: ignore[misc]  # pynetdicom has
         association = super()._create_association()
         dul, dimse = association.dul, self.server.messages(association)
         dul.socket = TimedSocket(dul.socket, self.server.handshake_seconds)
+        dul.state_machine = PatientStateMachine(dul)
         dul.to_provider_queue = AnnouncedQueue(dul.socket.alarm.ring)
         dul.to_user_queue = AnnouncedQueue(dimse.wake)
         association.dimse = dimse

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
+from dicomnode.receive.access import AccessPolicy, Rejection
 from dicomnode.spool.states import SeriesState
 from tests.dicom_network import Node, NodeFactory, associate, installed, make_ct, until
+from tests.faults.conversation import associate_request
 
 
 def closed_by_peer(connection: socket.socket) -> bool:
@@ -52,6 +54,27 @@ def test_what_is_no_dicom_is_hung_up_on(node: Node, garbage: bytes) -> None:
         assert closed_by_peer(connection)
     assert node.echo_works()
     until(lambda: node.server.open_associations == 0)
+
+
+class HesitantPolicy(AccessPolicy):
+    """Takes its time, as the machine's scheduler may."""
+
+    def verdict(self, called_ae_title: str, calling_ae_title: str, address: str) -> Rejection | None:
+        time.sleep(0.5)
+        return super().verdict(called_ae_title, calling_ae_title, address)
+
+
+def test_an_answer_that_comes_too_late_is_not_said(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peer's second PDU ended the association before the node accepted it; a thread died of that."""
+    died: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", lambda end: died.append(end.exc_type))
+    monkeypatch.setattr(node.server, "_access", HesitantPolicy("DICOMNODE"))
+    with node.connect() as connection:
+        connection.sendall(associate_request() + associate_request())
+        assert closed_by_peer(connection)
+    until(lambda: node.server.open_associations == 0)
+    assert died == []
+    assert node.echo_works()
 
 
 def test_a_port_scan_leaves_nothing_behind(node: Node) -> None:
