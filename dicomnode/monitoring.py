@@ -1,4 +1,4 @@
-"""What others see of the node: audit trail, log of identifiers, metrics, health."""
+"""What others see of the node: audit trail, log of series, metrics, health."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from dicomnode.audit.result_file import sent_instance
 from dicomnode.audit.trail import AuditTrail
 from dicomnode.config import Config
 from dicomnode.deliver.delivery import Destination, Offered
-from dicomnode.receive.identifier_log import IdentifierLog
 from dicomnode.receive.observer import ReceiveObserver
+from dicomnode.receive.series_log import SeriesLog
 from dicomnode.spool.errors import SpoolError
 from dicomnode.spool.spool import Spool
 from dicomnode.spool.statistics import Statistics
@@ -42,13 +42,12 @@ class Monitoring:
         self._loops: Sequence[AnalysisLoop] = ()
         self._is_alive: Callable[[], bool] = lambda: False
         self._listening = False
-        observers: list[ReceiveObserver] = []
+        series_log = SeriesLog(spool.ledger, identifiers=config.log.identifiers)
+        observers: list[ReceiveObserver] = [series_log]
         self.audit: AuditTrail | None = None
         if config.log.audit_file is not None:
             self.audit = AuditTrail(AuditFile(config.log.audit_file), config.node.ae_title)
             observers.append(self.audit)
-        if config.log.identifiers:
-            observers.append(IdentifierLog(spool.ledger))
         self._metrics: Metrics | None = None
         self._web: HttpServer | None = None
         if config.web.port:

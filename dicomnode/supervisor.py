@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import re
 import subprocess
 import sys
 import threading
@@ -19,6 +20,9 @@ from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.report.result_set import DocumentReference, ResultFile, ResultKind, ResultSet
 
 STANDARD_ERROR_LINES = 20
+
+# The last line of a traceback: its message may quote a data element, its kind doesn't.
+_TRACEBACK_END = re.compile(r"^([\w.]+(?:Error|Exception)): .*")
 
 
 class WorkerError(Exception):
@@ -176,7 +180,7 @@ class Supervisor:
         code = process.wait()
         if code < 0:
             return f"the worker was killed by signal {-code}" + (" (out of memory?)" if code == -9 else "")
-        last = next((line for line in reversed(self._last_words) if line), "")
+        last = _TRACEBACK_END.sub(r"\1", next((line for line in reversed(self._last_words) if line), ""))
         return f"the worker ended with status {code}" + (f": {last}" if last else "")
 
 

@@ -100,6 +100,12 @@ def test_the_last_words_of_a_worker_that_ends() -> None:
         analyze(supervisor)
 
 
+def test_the_last_words_quote_no_data() -> None:
+    supervisor = worker_that('raise ValueError("Doe^Jane")')
+    with pytest.raises(WorkerError, match=r"ended with status 1: ValueError$"):
+        analyze(supervisor)
+
+
 def test_a_failure_that_the_worker_tells_leaves_it_alive() -> None:
     supervisor = worker_that('print(\'{"event": "failed", "error": "disk full"}\')')
     with pytest.raises(WorkerError, match="disk full"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from xml.etree import ElementTree
@@ -15,7 +16,8 @@ from dicomnode.audit import events
 from dicomnode.audit.events import Partner, Reporter, Transfer
 from dicomnode.audit.message import AuditMessage
 from dicomnode.receive.patient import Patient
-from tests.audit.audit_schema import check_event, check_schema
+from tests.audit.audit_schema import check_event, check_schema, code
+from tests.conftest import REPOSITORY
 
 REPORTER = Reporter("DICOMNODE", "node.example", "4711")
 SCANNER = Partner("CT1", "192.0.2.7")
@@ -106,3 +108,11 @@ def test_the_checker_notices(old: str, new: str) -> None:
     wrong = ElementTree.fromstring(line.replace(old, new))
     with pytest.raises((AssertionError, KeyError)):
         (check_schema(wrong), check_event(wrong))
+
+
+def test_the_document_names_the_events() -> None:
+    table = [line for line in (REPOSITORY / "docs" / "audit.md").read_text().splitlines() if "`110" in line]
+    named = set(re.findall(r"`(\d{6})`", "\n".join(table)))
+    messages = [ElementTree.fromstring(make().to_line()) for _, make in ALL]
+    events_used = {code(tag)[0] for message in messages for tag in message[0] if tag.attrib}
+    assert named == events_used

@@ -278,8 +278,8 @@ def test_identifiers_are_logged_where_configured_and_the_stop_is_audited(
     monkeypatch.setenv("DICOMNODE_LOG__IDENTIFIERS", "true")
     ward.node.start()
     ward.storescu(ward.slices[SLICES])
-    until(lambda: ward.told("series begins"))
-    (line,) = [line for line in ward.log().splitlines() if "series begins" in line]
+    until(lambda: ward.told("generation=2"))
+    line = [line for line in ward.log().splitlines() if "series begins" in line][-1]
     for value in (PATIENT["PatientID"], PATIENT["AccessionNumber"], "1.2.826.0.1.3680043.8.498.3"):
         assert value in line
     assert "generation=2" in line
