@@ -18,6 +18,10 @@ class Rejection:
     sentence: str
 
 
+LOCAL_LIMIT_EXCEEDED = Rejection(2, 3, 2, "local limit exceeded")
+"""Transient: as many associations as the node takes are open."""
+
+
 @dataclass(frozen=True)
 class AccessPolicy:
     """Called AE title, calling AE titles and addresses.

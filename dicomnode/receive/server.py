@@ -16,7 +16,7 @@ from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 
-from dicomnode.receive.access import AccessPolicy, Rejection
+from dicomnode.receive.access import LOCAL_LIMIT_EXCEEDED, AccessPolicy, Rejection
 from dicomnode.receive.completeness import CompletenessSettings, CompletenessWatch
 from dicomnode.receive.instance_buffer import BufferLimits
 from dicomnode.receive.messages import BoundedMessages
@@ -245,7 +245,7 @@ class StorageServer:
         number = self._number(association)
         with self._lock:
             if len(self._admitted) >= self._settings.max_associations:
-                return Rejection(2, 3, 2, "local limit exceeded")
+                return LOCAL_LIMIT_EXCEEDED
             self._admitted.add(number)
         return None
 

@@ -1,0 +1,1 @@
+"""The DICOM conformance statement: prose in a template, tables from the code."""
