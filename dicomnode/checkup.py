@@ -6,25 +6,16 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
-from dicomnode.config import Config, Tls
+from dicomnode.checkup_tls import check_own_tls, check_tls_towards
+from dicomnode.config import LOOPBACK, Config
 from dicomnode.deliver.peer import Peer, echo
+from dicomnode.findings import Finding
 from dicomnode.node import destination_of
 from dicomnode.segment.card import ModelError, load_installed_card
+from dicomnode.tls import CertificateError, client_tls
 
 GIGABYTE = 1e9
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence about one subject: ``ok``, a ``note`` to know, or ``wrong`` and to be put right."""
-
-    subject: str
-    severity: Literal["ok", "note", "wrong"]
-    sentence: str
 
 
 def check_node(config: Config) -> list[Finding]:
@@ -32,7 +23,7 @@ def check_node(config: Config) -> list[Finding]:
     return [
         *_check_port(config),
         *_check_access(config),
-        *_check_tls("node.tls", config.node.tls),
+        *check_own_tls("node.tls", config.node.tls),
         *_check_spool(config),
         *_check_audit(config),
         *_check_model(config),
@@ -42,7 +33,7 @@ def check_node(config: Config) -> list[Finding]:
 
 
 def _check_port(config: Config) -> Iterator[Finding]:
-    host, port, title = config.node.host, config.node.port, config.node.ae_title
+    host, port = config.node.host, config.node.port
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -50,32 +41,46 @@ def _check_port(config: Config) -> Iterator[Finding]:
         except PermissionError:
             yield Finding("port", "wrong", f"{port} needs a right this user lacks (CAP_NET_BIND_SERVICE)")
         except OSError as error:
-            if (
-                config.node.tls is None
-                and _echo(title, "127.0.0.1" if host == "0.0.0.0" else host, port) is None
-            ):
-                yield Finding("port", "ok", f"{title} is running on port {port} and answers C-ECHO")
-            else:
-                yield Finding("port", "wrong", f"can't listen on {host}:{port}: {error.strerror}")
+            yield _who_listens(config) or Finding(
+                "port", "wrong", f"can't listen on {host}:{port}: {error.strerror}"
+            )
         else:
             yield Finding("port", "ok", f"{host}:{port} is free")
 
 
+def _who_listens(config: Config) -> Finding | None:
+    """A finding if it is this node, already running; else ``None``."""
+    node, titles = config.node, config.access.calling_ae_titles
+    try:
+        tls = client_tls(node.tls.cert, node.tls.key, node.tls.ca) if node.tls else None
+    except CertificateError:
+        return None
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(node.host, node.host)
+    calling = titles[0] if titles else node.ae_title
+    peer = Peer(node.ae_title, host, node.port, calling, tls=tls, connect_seconds=5, answer_seconds=5)
+    error = echo(peer)
+    if error is None:
+        return Finding("port", "ok", f"{node.ae_title} is running on port {node.port} and answers C-ECHO")
+    if "association rejected" in error or "TLS failed" in error:
+        return Finding(
+            "port", "note", f"{node.port} is taken, by somebody who turns this check away: {error}"
+        )
+    return None
+
+
 def _check_access(config: Config) -> Iterator[Finding]:
     access = config.access
+    is_local = config.node.host in LOOPBACK
+    if config.node.tls is None and not is_local:
+        yield Finding("access", "note", "images and names travel unencrypted; tls in [node] changes that")
+    if config.node.tls is not None and config.node.tls.require_client:
+        return  # nobody without a certificate gets in
+    if is_local:
+        return
     if not access.calling_ae_titles and not access.addresses:
         yield Finding("access", "note", "anyone who reaches the port may send; [access] narrows it")
     elif not access.addresses:
         yield Finding("access", "note", "only AE titles are checked, and a sender chooses its own")
-
-
-def _check_tls(subject: str, tls: Tls | None) -> Iterator[Finding]:
-    if tls is None:
-        return
-    for name in ("cert", "key", "ca"):
-        path: Path | None = getattr(tls, name)
-        if path and not os.access(path, os.R_OK):
-            yield Finding(f"{subject}.{name}", "wrong", f"{path} can't be read")
 
 
 def _check_spool(config: Config) -> Iterator[Finding]:
@@ -136,9 +141,9 @@ def _check_destinations(config: Config) -> Iterator[Finding]:
         yield Finding("destination", "note", "there is none: results stay in the spool")
     for settings in config.destination:
         subject = f"destination {settings.name}"
-        wrong_files = list(_check_tls(subject, settings.tls))
-        yield from wrong_files
-        if wrong_files:
+        certificates = list(check_tls_towards(f"{subject} tls", settings.tls))
+        yield from certificates
+        if any(finding.severity == "wrong" for finding in certificates):
             continue
         peer = destination_of(settings, config.node.ae_title).peer
         error = echo(peer)
@@ -146,7 +151,3 @@ def _check_destinations(config: Config) -> Iterator[Finding]:
             yield Finding(subject, "ok", f"{peer} answers C-ECHO")
         else:
             yield Finding(subject, "wrong", error)
-
-
-def _echo(ae_title: str, host: str, port: int) -> str | None:
-    return echo(Peer(ae_title=ae_title, host=host, port=port, calling_ae_title=ae_title))

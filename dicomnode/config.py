@@ -20,7 +20,7 @@ from dicomnode.config_values import AETitle, HttpAddress, Network, PeerAddress, 
 
 ENVIRONMENT_PREFIX = "DICOMNODE_"
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class ConfigError(Exception):
@@ -166,7 +166,7 @@ class Web(_Section):
 
     @model_validator(mode="after")
     def _open_only_with_token(self) -> Web:
-        if self.port and not self.token.get_secret_value() and self.host not in _LOOPBACK:
+        if self.port and not self.token.get_secret_value() and self.host not in LOOPBACK:
             raise ValueError("token: an address other than loopback needs an access token")
         return self
 

@@ -54,6 +54,7 @@ class Authority:
         days: int = 3,
         key: str = "P-256",
         usage: str = "serverAuth,clientAuth",
+        is_authority: bool = False,
     ) -> Certificate:
         """A certificate; ``valid`` from and to as ``YYYYMMDDHHMMSSZ``, ``key`` a curve or bits of RSA."""
         made = Certificate(self._folder / f"{name}.crt", self._folder / f"{name}.key")
@@ -61,6 +62,7 @@ class Authority:
         _openssl(
             *("req", *_new_key(made.key, key), "-out", request, "-subj", f"/CN={name}"),
             *("-addext", "subjectAltName=IP:127.0.0.1", "-addext", f"extendedKeyUsage={usage}"),
+            *(("-addext", "basicConstraints=critical,CA:TRUE") if is_authority else ()),
         )
         period = ("-startdate", valid[0], "-enddate", valid[1]) if valid else ("-days", str(days))
         _openssl(
@@ -96,6 +98,7 @@ class House:
     short_key: Certificate
     server_only: Certificate
     foreign: Certificate
+    expired_authority: Path
 
 
 def make_house(folder: Path) -> House:
@@ -116,4 +119,5 @@ def make_house(folder: Path) -> House:
         short_key=hospital.sign("short-key", key="1024"),
         server_only=hospital.sign("server-only", usage="serverAuth"),
         foreign=stranger.sign("foreign"),
+        expired_authority=hospital.sign("old authority", valid=EXPIRED, is_authority=True).cert,
     )

@@ -29,7 +29,7 @@ import ctypes, sys, threading, time
 from dicomnode.cli import main
 
 def break_it():
-    while not (found := [t for t in threading.enumerate() if t.name == sys.argv[1]]):
+    while not (found := [t for t in threading.enumerate() if t.name == sys.argv[1] and t.is_alive()]):
         time.sleep(0.01)
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(found[0].ident), ctypes.py_object(SystemExit))
     print("armed", file=sys.stderr, flush=True)
