@@ -6,6 +6,7 @@ import contextlib
 import json
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -20,6 +21,10 @@ from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.report.result_set import DocumentReference, ResultFile, ResultKind, ResultSet
 
 STANDARD_ERROR_LINES = 20
+CPU_SECONDS = 3600.0
+"""After so long a CUDA device that failed is tried again."""
+
+_CRASHES = (-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGBUS)
 
 # The last line of a traceback: its message may quote a data element, its kind doesn't.
 _TRACEBACK_END = re.compile(r"^([\w.]+(?:Error|Exception)): .*")
@@ -35,7 +40,8 @@ class Supervisor:
     Parameters
     ----------
     model, device:
-        What the worker loads.
+        What the worker loads. With ``auto`` a failing CUDA device (lost, out of memory, its driver took the
+        worker along) means the CPU for :data:`CPU_SECONDS`, so that the series isn't lost with it.
     timeout_seconds:
         Longest time for one series; a worker that takes longer is killed.
     command:
@@ -58,6 +64,7 @@ class Supervisor:
         self._last_words: list[str] = []
         self._lock = threading.Lock()
         self._starts = 0
+        self._cpu_until = 0.0
 
     @property
     def pid(self) -> int | None:
@@ -130,7 +137,7 @@ class Supervisor:
             assert process.stdin is not None
             with contextlib.suppress(BrokenPipeError):  # a dead worker is told by its event queue
                 process.stdin.write(
-                    json.dumps({**request, "model": self._model, "device": self._device}) + "\n"
+                    json.dumps({**request, "model": self._model, "device": self._device_now()}) + "\n"
                 )
                 process.stdin.flush()
             return self._wait_for_answer(process, progress)
@@ -146,15 +153,26 @@ class Supervisor:
                     f"no answer within {self._timeout_seconds:g} s; the worker was stopped"
                 ) from None
             if event is None:
-                raise WorkerError(self._how_it_ended(process))
+                told = self._how_it_ended(process)
+                raise WorkerError(self._fall_back(told) if process.returncode in _CRASHES else told)
             if event["event"] == "progress":
                 progress(event["stage"], event["fraction"])
             elif event["event"] == "failed":
                 if event.get("last"):  # it is ending: the next call must not meet it half alive
                     self.stop()
-                raise WorkerError(event["error"])
+                told = event["error"]
+                raise WorkerError(self._fall_back(told) if event.get("device_failed") else told)
             else:
                 return event
+
+    def _device_now(self) -> str:
+        return "cpu" if self._device == "auto" and time.monotonic() < self._cpu_until else self._device
+
+    def _fall_back(self, told: str) -> str:
+        if self._device_now() != "auto":
+            return told
+        self._cpu_until = time.monotonic() + CPU_SECONDS
+        return f"{told}; the next attempts run on the CPU"
 
     def _living_process(self) -> subprocess.Popen[str]:
         if self._process is None or self._process.poll() is not None:

@@ -26,6 +26,7 @@ from dicomnode.segment.segmenter import Segmenter
 PROGRESS_INTERVAL_SECONDS = 0.2
 PR_SET_PDEATHSIG = 1
 OUT_OF_MEMORY = "out of memory"
+DEVICE_FAILED = "the CUDA device failed"
 
 EXPECTED_ERRORS = (AssembleError, ModelError, ReportError)
 """Their messages are ours and hold no patient data."""
@@ -81,14 +82,20 @@ class Worker:
         except EXPECTED_ERRORS as error:
             self._say(event="failed", error=str(error))
         except Exception as error:  # whatever a library raises ends one attempt, not the worker
+            if self._uses_cuda and _tells_of_the_device(error):
+                self._give_up(f"{DEVICE_FAILED} ({type(error).__name__})", device_failed=True)
             if "out of memory" in str(error).lower() or "not enough memory" in str(error).lower():
                 self._give_up()  # torch says it with a RuntimeError
             self._say(event="failed", error=where_it_happened(error))
 
-    def _give_up(self) -> NoReturn:
-        """Only a fresh process has its memory back."""
-        self._say(event="failed", error=OUT_OF_MEMORY, last=True)
+    def _give_up(self, why: str = OUT_OF_MEMORY, *, device_failed: bool = False) -> NoReturn:
+        """Only a fresh process has its memory back, or a CUDA context that works."""
+        self._say(event="failed", error=why, last=True, device_failed=device_failed)
         sys.exit(1)
+
+    @property
+    def _uses_cuda(self) -> bool:
+        return self._segmenter is None or self._segmenter.device == "cuda"
 
     def _load(self, request: dict[str, Any]) -> Segmenter:
         wanted = (request["model"], request["device"])
@@ -131,6 +138,14 @@ class Worker:
     def _say(self, **event: Any) -> None:
         self._answers.write(json.dumps(event) + "\n")
         self._answers.flush()
+
+
+def _tells_of_the_device(error: Exception) -> bool:
+    """Torch raises RuntimeError and kinds of it, whose names changed with its versions."""
+    told = f"{type(error).__name__} {error}".lower()
+    return isinstance(error, RuntimeError) and any(
+        word in told for word in ("cuda", "cudnn", "cublas", "nvml", "acceleratorerror")
+    )
 
 
 def _as_json(results: ResultSet) -> list[dict[str, str]]:

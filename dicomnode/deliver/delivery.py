@@ -127,6 +127,8 @@ class DeliveryLoop:
         while not self._stopping.is_set():
             try:
                 seen = self._ledger.database.version
+                latest = self._clock() + destination.retry.cap_seconds
+                self._ledger.outbox.bring_forward(destination.name, latest)
                 due = self._ledger.outbox.due(destination.name, self._clock())
                 if due:
                     self._deliver(destination, due)

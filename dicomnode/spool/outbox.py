@@ -55,6 +55,26 @@ class Outbox:
             waits_until = _destination_waits_until(connection, destination)
         return None if row[0] is None else max(float(row[0]), waits_until)
 
+    def bring_forward(self, destination: str, latest: float) -> None:
+        """Make due what would wait beyond ``latest``: a clock that was set back held it up by as much."""
+        with self._database.read() as connection:
+            beyond = connection.execute(
+                "SELECT 1 FROM delivery WHERE state = ? AND destination = ? AND next_attempt_at > ? LIMIT 1",
+                (DeliveryState.PENDING, destination, latest),
+            ).fetchone()
+            if beyond is None and _destination_waits_until(connection, destination) <= latest:
+                return
+        with self._database.write(announce=False) as connection:
+            connection.execute(
+                "UPDATE delivery SET next_attempt_at = 0 "
+                "WHERE state = ? AND destination = ? AND next_attempt_at > ?",
+                (DeliveryState.PENDING, destination, latest),
+            )
+            connection.execute(
+                "UPDATE destination SET next_attempt_at = 0 WHERE name = ? AND next_attempt_at > ?",
+                (destination, latest),
+            )
+
     def succeeded(self, delivery: DeliveryRecord) -> None:
         """The destination has the object; with the last one the series is ``delivered``.
 
