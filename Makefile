@@ -1,7 +1,7 @@
-# Two commands for a fresh machine:
+# Commands for a fresh machine:
 #   make demo [CT=DIR]   sets everything up, runs the node against a PACS, prints and draws the result
 #   make test            sets everything up, installs the peers the tests talk to, runs the checks and the tests
-# And for a night:
+# For a night:
 #   make soak [KILLS=500] [SEED=N]   kills the node so often while it works, prints what was lost or sent twice
 #   make fuzz [EXAMPLES=50000]       says wrong things to the node, which must neither fall, hang nor grow
 
