@@ -23,7 +23,7 @@ from pynetdicom.fsm import TRANSITION_TABLE, StateMachine
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
 from dicomnode.receive.messages import BoundedMessages
-from dicomnode.receive.waking import LONGEST_SLEEP_SECONDS, Alarm, AnnouncedQueue
+from dicomnode.receive.waking import LONGEST_SLEEP_SECONDS, Alarm, AnnouncedQueue, MonotonicTimer
 
 LOGGER = logging.getLogger(__name__)
 
@@ -171,6 +171,8 @@ class ConnectionHandler(RequestHandler):  # type: ignore[misc]  # pynetdicom has
         association = super()._create_association()
         dul, dimse = association.dul, self.server.messages(association)
         dul.socket = TimedSocket(dul.socket, self.server.handshake_seconds)
+        dul.artim_timer = MonotonicTimer(dul.artim_timer.timeout)
+        dul._idle_timer = MonotonicTimer(dul._idle_timer.timeout)
         dul.state_machine = PatientStateMachine(dul)
         dul.to_provider_queue = AnnouncedQueue(dul.socket.alarm.ring)
         dul.to_user_queue = AnnouncedQueue(dimse.wake)

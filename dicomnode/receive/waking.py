@@ -10,8 +10,11 @@ import contextlib
 import os
 import queue
 import select
+import time
 from collections.abc import Callable
 from typing import Any
+
+from pynetdicom.timer import Timer
 
 LONGEST_SLEEP_SECONDS = 0.1
 """Timers and lost threads are noticed this late."""
@@ -60,3 +63,28 @@ class AnnouncedQueue(queue.Queue[Any]):
         """Add the item."""
         super().put(item, block, timeout)
         self._announce()
+
+
+class MonotonicTimer(Timer):  # type: ignore[misc]  # pynetdicom has no types
+    """pynetdicom's reads the wall clock: set forward it would end every association, set back none."""
+
+    _start_time: float | None
+    _end_time: float | None
+
+    @property
+    def remaining(self) -> float:
+        """Seconds; 1 if the timer never expires."""
+        if self.timeout is None:
+            return 1
+        if self._start_time is None:
+            return float(self.timeout)
+        end = time.monotonic() if self._end_time is None else self._end_time
+        return float(self.timeout - (end - self._start_time))
+
+    def start(self) -> None:
+        """Begin, or begin again."""
+        self._start_time, self._end_time = time.monotonic(), None
+
+    def stop(self) -> None:
+        """Hold."""
+        self._end_time = time.monotonic()

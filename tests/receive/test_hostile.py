@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 from pydicom import dcmread
+from pynetdicom.dsutils import encode
 
 from dicomnode.receive.access import AccessPolicy, Rejection
 from dicomnode.spool.states import SeriesState
 from tests.dicom_network import Node, NodeFactory, associate, installed, make_ct, until
-from tests.faults.conversation import associate_request
+from tests.faults.conversation import associate_request, store_command, store_request, talk
 
 
 def closed_by_peer(connection: socket.socket) -> bool:
@@ -112,6 +113,33 @@ def test_a_silent_association_is_aborted(start_node: NodeFactory) -> None:
     assert association.send_c_store(make_ct()).Status == 0
     until(lambda: association.is_aborted)
     until(lambda: node.spool.ledger.list_series(SeriesState.COMPLETE))
+
+
+def test_an_association_while_the_clock_is_set_forward(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It used to end every association."""
+    now = time.time
+    with talk(node.port) as sender:
+        sender.associate()
+        monkeypatch.setattr(time, "time", lambda: now() + 3 * 86400)
+        time.sleep(0.5)  # the node looks at its timers ten times a second
+        uid, data = str(make_ct().SOPInstanceUID), encode(make_ct(), False, True)
+        for pdu in store_request(data or b"", store_command(sop_instance_uid=uid)):
+            sender.send(pdu)
+        assert sender.status() == 0
+        assert sender.release()
+
+
+def test_a_silent_association_while_the_clock_is_set_back(
+    start_node: NodeFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It used to stay for as many days."""
+    node = start_node(idle_seconds=1)
+    now = time.time
+    with talk(node.port) as sender:
+        sender.associate()
+        monkeypatch.setattr(time, "time", lambda: now() - 3 * 86400)
+        assert closed_by_peer(sender.connection)
+    until(lambda: node.server.open_associations == 0)
 
 
 def test_others_are_served_while_many_stall(start_node: NodeFactory) -> None:
