@@ -22,6 +22,8 @@ LOGGER = logging.getLogger(__name__)
 ROUND_SECONDS = 30.0
 DAY_SECONDS = 86400.0
 FAULT_SECONDS = 120.0
+CLOCK_JUMP_SECONDS = 3600.0
+"""A clock that gains so much on the one that never jumps is not trusted with deleting until a restart."""
 
 WAITING = (
     SeriesState.RECEIVING,
@@ -100,6 +102,8 @@ class Housekeeping:
         self._deadlines = deadlines
         self._retention_seconds = retention_days * DAY_SECONDS
         self._clock = clock
+        self._clock_ahead = clock() - time.monotonic()
+        self._clock_jumped = False
         self._told: set[tuple[str, SeriesState, int]] = set()
         self._overdue: dict[tuple[str, SeriesState, float], float] = {}
         self._stopping = threading.Event()
@@ -144,7 +148,7 @@ class Housekeeping:
         """
         now = self._clock()
         self._purge_requested()
-        if self._retention_seconds:
+        if self._retention_seconds and self._clock_is_trusted(now):
             self._purge_old(now)
             self._give_up_old(now)
         self._spool.ledger.outbox.forget_old_refusals()
@@ -155,6 +159,12 @@ class Housekeeping:
         for one in overdue:
             if one.series.state not in FAULTY_WHEN_OVERDUE or one.series.id in self.hanging:
                 self._tell(one)
+
+    def _clock_is_trusted(self, now: float) -> bool:
+        if not self._clock_jumped and now - time.monotonic() - self._clock_ahead > CLOCK_JUMP_SECONDS:
+            self._clock_jumped = True
+            LOGGER.error("the clock of this machine jumped ahead; nothing is purged by age until a restart")
+        return not self._clock_jumped
 
     def _run(self) -> None:
         database = self._spool.ledger.database
