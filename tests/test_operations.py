@@ -14,8 +14,9 @@ import pytest
 from pydicom import dcmread
 
 import dicomnode
+from dicomnode.config import Config
 from dicomnode.demo.node_process import NodeProcess
-from dicomnode.housekeeping import ALARMS
+from dicomnode.housekeeping import ALARMS, deadlines_of
 from dicomnode.reload import RELOADABLE
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.records import SeriesRecord
@@ -119,6 +120,19 @@ def test_every_subject_of_check_is_explained() -> None:
 def test_every_key_that_is_reloaded_is_named() -> None:
     named = re.findall(r"`([a-z]+\.[a-z_]+)`", "".join(section("Stop, restart, reload").split("\n| ")[1:]))
     assert set(named) == set(RELOADABLE)
+
+
+def test_the_deadlines_are_those_of_the_code() -> None:
+    table, config = section("What happens to a series"), Config()
+    deadlines = deadlines_of(config)
+    for state, key, value, of_state in (
+        ("receiving", "deadline_seconds", config.series.deadline_seconds, deadlines.receiving),
+        ("complete", "waiting_alarm_seconds", config.analysis.waiting_alarm_seconds, deadlines.complete),
+        ("analyzing", "timeout_seconds", config.analysis.timeout_seconds, deadlines.analyzing),
+    ):
+        more = f" + {of_state - value:.0f} s" if of_state > value else ""
+        (row,) = [line for line in table.splitlines() if line.startswith(f"| `{state}` |")]
+        assert f"| `{key}`{more} |" in row
 
 
 def test_every_state_has_a_row() -> None:

@@ -39,6 +39,7 @@ def audit_messages() -> str:
     reporter = Reporter("NODE", "host", "1")
     partner, patient = Partner("PACS", "192.0.2.7"), Patient("1", "A", "B")
     came = Transfer(partner, True, "1.2", patient, (), {"1.2": 1})
+    went = Transfer(partner, False, "1.2", patient, (), {"1.2": 1})
     written = [
         ("the node starts", events.application_activity(reporter, start=True)),
         ("the node stops", events.application_activity(reporter, start=False)),
@@ -49,6 +50,8 @@ def audit_messages() -> str:
         ),
         ("... one for those that were kept before", events.instances_transferred(reporter, came, "R", 0)),
         ("... one for those that were refused", events.instances_transferred(reporter, came, "C", 4)),
+        ("a destination has taken results", events.instances_transferred(reporter, went, "C", 0)),
+        ("a destination has refused results", events.instances_transferred(reporter, went, "C", 4)),
         (
             "an association is rejected for good, or a TLS handshake fails",
             events.node_authentication_failed(reporter, partner, "sentence"),
