@@ -26,7 +26,8 @@ class Preprocessing:
     """How HU become network input.
 
     The lungs' bounding box plus ``crop_margin_mm`` is resampled in-plane to ``spacing_mm``, voxels outside
-    the lung are set to ``outside_hu``, and the window (centre, width in HU) is scaled to 0 to 1.
+    the lung are set to ``outside_hu``, and the window (centre, width in HU) is scaled to 0 to 1. With
+    ``lung_channel`` nothing is set: the lung mask is the network's second channel.
     """
 
     window_center_hu: float
@@ -34,6 +35,7 @@ class Preprocessing:
     outside_hu: float
     spacing_mm: float
     crop_margin_mm: float
+    lung_channel: bool = False
 
     def __post_init__(self) -> None:
         if self.window_width_hu <= 0 or self.spacing_mm <= 0 or self.crop_margin_mm < 0:
@@ -66,24 +68,33 @@ class Postprocessing:
     """From probability to labels.
 
     ``probability_threshold`` and above is lesion; smoothed HU at or above ``consolidation_hu`` make it
-    consolidation; connected lesions below ``minimum_lesion_ml`` are dropped.
+    consolidation; connected lesions below ``minimum_lesion_ml`` are dropped. A network with a second output
+    says itself what is consolidation: from ``consolidation_probability``, where that is above 0.
     """
 
     probability_threshold: float
     consolidation_hu: float
     minimum_lesion_ml: float
+    consolidation_probability: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.probability_threshold < 1:
             raise ValueError(f"probability_threshold must lie in (0, 1), got {self.probability_threshold}")
         if self.minimum_lesion_ml < 0:
             raise ValueError("minimum_lesion_ml must not be negative")
+        if not 0 <= self.consolidation_probability < 1:
+            raise ValueError(
+                f"consolidation_probability must lie in [0, 1), got {self.consolidation_probability}"
+            )
 
     def in_words(self) -> tuple[str, ...]:
         """One sentence a threshold, for the report."""
+        split = f"consolidation from {self.consolidation_hu:g} HU (smoothed), GGO below"
+        if self.consolidation_probability > 0:
+            split = f"consolidation from a probability of {self.consolidation_probability:g}, GGO below"
         return (
             f"lesion from a probability of {self.probability_threshold:g}",
-            f"consolidation from {self.consolidation_hu:g} HU (smoothed), GGO below",
+            split,
             f"separate lesions below {self.minimum_lesion_ml:g} mL are dropped",
         )
 

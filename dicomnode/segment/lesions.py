@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,11 @@ from torch import Tensor, nn
 from dicomnode.segment.card import ModelCard, ModelError
 from dicomnode.segment.networks.factory import build_network
 from dicomnode.segment.preprocess import (
+    UNKNOWN_LUNG,
     Crop,
     clip_to_tissue,
     lung_crop,
-    normalise,
+    network_input,
     resample,
     resampled_shape,
 )
@@ -38,6 +40,26 @@ MINIMUM_CONSOLIDATION_ML = 0.1
 """Dense spots below this inside a lesion are cut vessels, not consolidation; a cube of 4.6 mm."""
 
 AnyConnection = ndimage.generate_binary_structure(3, 3)
+
+
+STEPS = 200
+"""Steps of a stored probability: a byte a voxel in steps of one half percent."""
+
+
+@dataclass(frozen=True, eq=False)
+class Probabilities:
+    """What a network says of each voxel, as bytes (see :func:`as_byte`); 0 outside the lung.
+
+    ``consolidation`` is the probability that a lesion, if it is one, is consolidation.
+    """
+
+    lesion: NDArray[np.uint8]
+    consolidation: NDArray[np.uint8] | None
+
+
+def as_byte(probability: float) -> int:
+    """A probability as :class:`Probabilities` stores it."""
+    return round(probability * STEPS)
 
 
 class LesionModel:
@@ -74,9 +96,23 @@ class LesionModel:
         spacing_mm: tuple[float, float, float],
         *,
         batch_size: int = BATCH_SLICES,
-        progress: Callable[[float], None] | None = None,
     ) -> NDArray[np.bool_]:
-        """Lesion mask: where the network's probability reaches the card's threshold inside the lung.
+        """Lesion mask: where the probability reaches the card's threshold; see :meth:`probabilities`."""
+        found = self.probabilities(hu, lung, spacing_mm, batch_size=batch_size)
+        threshold = as_byte(self.card.postprocessing.probability_threshold)
+        return np.asarray(lung & (found.lesion >= threshold))
+
+    def probabilities(
+        self,
+        hu: NDArray[np.int16],
+        lung: NDArray[np.bool_],
+        spacing_mm: tuple[float, float, float],
+        *,
+        lung_known: bool = True,
+        batch_size: int = BATCH_SLICES,
+        progress: Callable[[float], None] | None = None,
+    ) -> Probabilities:
+        """Probabilities of lesion inside the lung, and of consolidation where the network tells it.
 
         Parameters
         ----------
@@ -84,22 +120,37 @@ class LesionModel:
             Shape (slices, rows, columns) with axes superior, posterior, left of the patient.
         spacing_mm:
             Spacing of those axes.
+        lung_known:
+            Whether ``lung`` may be relied on; see :meth:`searched`.
         batch_size:
             Slices computed at once; it changes memory and speed, not the result.
         progress:
             Gets the part done, 0 to 1, after each batch.
         """
-        lesion = np.zeros(hu.shape, dtype=np.bool_)
-        with_lung = np.flatnonzero(lung.any(axis=(1, 2)))
+        searched = self.searched(lung, lung_known)
+        split = self.card.postprocessing.consolidation_probability > 0
+        found = np.zeros((2 if split else 1, *hu.shape), dtype=np.uint8)
+        with_lung = np.flatnonzero(searched.any(axis=(1, 2)))
         if with_lung.size:
-            crop = lung_crop(lung, spacing_mm[1:], self.card.preprocessing.crop_margin_mm)
+            crop = lung_crop(searched, spacing_mm[1:], self.card.preprocessing.crop_margin_mm)
             for start in range(0, len(with_lung), batch_size):
                 chosen = with_lung[start : start + batch_size]
                 box = (chosen, *crop.slices)
-                lesion[box] = self._find_in_crop(hu[box], lung[box], crop, spacing_mm) & lung[box]
+                level = UNKNOWN_LUNG if searched is not lung else 1.0
+                found_bytes = self._bytes_in_crop(
+                    hu[box], searched[box] * np.float32(level), crop, spacing_mm
+                )
+                for channel, plane in enumerate(found):
+                    plane[box] = found_bytes[:, channel] * searched[box]
                 if progress is not None:
                     progress(min(start + batch_size, len(with_lung)) / len(with_lung))
-        return lesion
+        return Probabilities(found[0], found[1] if split else None)
+
+    def searched(self, lung: NDArray[np.bool_], lung_known: bool) -> NDArray[np.bool_]:
+        """Where lesions may be: the lung, or everywhere if it isn't known and the network can do without."""
+        if lung_known or not self.card.preprocessing.lung_channel:
+            return lung
+        return np.ones_like(lung)
 
     def label(
         self,
@@ -107,50 +158,64 @@ class LesionModel:
         lung: NDArray[np.bool_],
         spacing_mm: tuple[float, float, float],
         *,
+        lung_known: bool = True,
         batch_size: int = BATCH_SLICES,
         progress: Callable[[float], None] | None = None,
     ) -> NDArray[np.uint8]:
-        """Label map (values of ``Label``) of a volume; parameters as in :meth:`find`.
+        """Label map (values of ``Label``) of a volume; parameters as in :meth:`probabilities`.
 
-        Lesions below the card's minimum volume are dropped, the others split by smoothed HU.
+        Lesions below the card's minimum volume are dropped, the others split by the network or by HU.
         """
-        lesion = self.find(hu, lung, spacing_mm, batch_size=batch_size, progress=progress)
+        found = self.probabilities(
+            hu, lung, spacing_mm, lung_known=lung_known, batch_size=batch_size, progress=progress
+        )
         rules = self.card.postprocessing
-        lesion = drop_specks(lesion, spacing_mm, rules.minimum_lesion_ml)
-        consolidation = find_consolidation(hu, lung, lesion, spacing_mm, rules.consolidation_hu)
+        inside = self.searched(lung, lung_known)
+        lesion = drop_specks(
+            inside & (found.lesion >= as_byte(rules.probability_threshold)),
+            spacing_mm,
+            rules.minimum_lesion_ml,
+        )
+        if found.consolidation is not None:
+            dense = lesion & (found.consolidation >= as_byte(rules.consolidation_probability))
+            consolidation = drop_specks(dense, spacing_mm, MINIMUM_CONSOLIDATION_ML)
+        else:
+            consolidation = find_consolidation(hu, inside, lesion, spacing_mm, rules.consolidation_hu)
         labels = np.where(lung, np.uint8(Label.NORMAL_LUNG), np.uint8(Label.BACKGROUND))
         labels[lesion] = Label.GROUND_GLASS
         labels[consolidation] = Label.CONSOLIDATION
         return labels
 
-    def _find_in_crop(
+    def _bytes_in_crop(
         self,
         hu: NDArray[np.int16],
-        lung: NDArray[np.bool_],
+        lung: NDArray[np.float32],
         crop: Crop,
         spacing_mm: tuple[float, float, float],
-    ) -> NDArray[np.bool_]:
+    ) -> NDArray[np.uint8]:
         preprocessing = self.card.preprocessing
         shape = resampled_shape(crop.shape, spacing_mm[1:], preprocessing.spacing_mm)
         image = clip_to_tissue(torch.from_numpy(hu.astype(np.float32)).to(self.device))
-        inside = torch.from_numpy(lung.astype(np.float32)).to(self.device)
+        inside = resample(torch.from_numpy(lung).to(self.device), shape)
         with torch.inference_mode():
-            image = normalise(resample(image, shape), resample(inside, shape) > 0.5, preprocessing)
-            probability = resample(self._probability(image), crop.shape)
-            found: NDArray[np.bool_] = (
-                (probability >= self.card.postprocessing.probability_threshold).cpu().numpy()
-            )
-        return found
+            levels = torch.from_numpy(np.unique(lung)).to(self.device)
+            inside = torch.where(inside > levels.max() / 2, levels.max(), 0.0)
+            probability = self._probability(network_input(resample(image, shape), inside, preprocessing))
+            count, channels = probability.shape[:2]
+            probability = resample(probability.flatten(0, 1), crop.shape)
+            probability = probability.reshape(count, channels, *crop.shape)
+            found_bytes: NDArray[np.uint8] = (probability * STEPS).floor().to(torch.uint8).cpu().numpy()
+        return found_bytes
 
     def _probability(self, image: Tensor) -> Tensor:
-        """Probability (slices, rows, columns) of normalised slices, padded to what the network takes."""
+        """Probabilities (slices, outputs, rows, columns) of input, padded to what the network takes."""
         stride = int(getattr(self._network, "stride", 1))
         rows, columns = image.shape[-2:]
-        padded = nn.functional.pad(image[:, None], (0, -columns % stride, 0, -rows % stride))
+        padded = nn.functional.pad(image, (0, -columns % stride, 0, -rows % stride))
         padded = padded.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._low_precision):
             logits = self._network(padded)
-        probability: Tensor = torch.sigmoid(logits.float())[:, 0, :rows, :columns]
+        probability: Tensor = torch.sigmoid(logits.float())[:, :, :rows, :columns]
         return probability
 
 

@@ -15,6 +15,9 @@ from dicomnode.segment.card import Preprocessing
 AIR_FLOOR_HU = -1024
 """Padding outside the scanner's field of view (-3024, -2000, ...) is no tissue: it counts as air."""
 
+UNKNOWN_LUNG = 0.5
+"""Value of the lung channel where nobody knows the lungs."""
+
 
 @dataclass(frozen=True)
 class Crop:
@@ -80,3 +83,15 @@ def normalise(hu: Tensor, lung: Tensor, preprocessing: Preprocessing) -> Tensor:
     low = preprocessing.window_center_hu - preprocessing.window_width_hu / 2
     masked = torch.where(lung, hu, torch.tensor(preprocessing.outside_hu, dtype=hu.dtype, device=hu.device))
     return ((masked - low) / preprocessing.window_width_hu).clamp(0, 1)
+
+
+def network_input(hu: Tensor, lung: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Input (slices, channels, rows, columns) of HU and a lung mask (slices, rows, columns).
+
+    Either one channel with ``outside_hu`` outside the lung, or, with ``lung_channel``, the whole picture and
+    the mask beside it: 1 lung, 0 none, ``UNKNOWN_LUNG`` where it isn't known.
+    """
+    if not preprocessing.lung_channel:
+        return normalise(hu, lung > UNKNOWN_LUNG, preprocessing)[:, None]
+    image = normalise(hu, torch.ones_like(lung, dtype=torch.bool), preprocessing)
+    return torch.stack((image, lung.to(image.dtype)), dim=1)

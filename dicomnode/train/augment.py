@@ -42,7 +42,7 @@ def augment(
     """The batch moved, zoomed and cut to ``shape`` at random, its HU and lung mask disturbed."""
     moved = _move(batch, shape, spec, rng)
     hu = _disturb_hu(moved.hu, spec, rng)
-    lung = _disturb_lung(moved.lung, spec, rng)
+    lung = disturb_lung(moved.lung, spec.lung_jitter, rng)
     return SliceBatch(hu, lung, moved.lesion * lung)
 
 
@@ -83,11 +83,11 @@ def _disturb_hu(hu: Tensor, spec: AugmentationSpec, rng: np.random.Generator) ->
 
     # kernel: positive sharpens, negative smooths
     soft = F.avg_pool2d(hu[:, None], 3, stride=1, padding=1, count_include_pad=False)[:, 0]
-    sharpness = torch.from_numpy(_sometimes(rng, 0.5, rng.uniform(-0.9, 0.6, count))).float()
+    sharpness = torch.from_numpy(sometimes(rng, 0.5, rng.uniform(-0.9, 0.6, count))).float()
     hu = hu + sharpness[:, None, None] * (hu - soft)
 
     # dose: noise of a random grain
-    strength = torch.from_numpy(_sometimes(rng, 0.5, rng.uniform(0, spec.noise_hu, count))).float()
+    strength = torch.from_numpy(sometimes(rng, 0.5, rng.uniform(0, spec.noise_hu, count))).float()
     seed = torch.Generator().manual_seed(int(rng.integers(2**31)))
     noise = torch.randn((count, 1, rows, columns), generator=seed)
     if rng.random() < 0.5:
@@ -95,7 +95,8 @@ def _disturb_hu(hu: Tensor, spec: AugmentationSpec, rng: np.random.Generator) ->
     return hu + strength[:, None, None] * noise[:, 0]
 
 
-def _disturb_lung(lung: Tensor, spec: AugmentationSpec, rng: np.random.Generator) -> Tensor:
+def disturb_lung(lung: Tensor, share: float, rng: np.random.Generator) -> Tensor:
+    """Some lung masks (``share`` of them) grown, shrunk and frayed like those of a classical method."""
     count, rows, columns = lung.shape
     seed = torch.Generator().manual_seed(int(rng.integers(2**31)))
     coarse = torch.randn((count, 1, rows // 12 + 1, columns // 12 + 1), generator=seed)
@@ -103,10 +104,10 @@ def _disturb_lung(lung: Tensor, spec: AugmentationSpec, rng: np.random.Generator
     nearness = F.avg_pool2d(lung[:, None], 7, stride=1, padding=3)[:, 0]
     bias = torch.from_numpy(rng.uniform(-0.2, 0.2, (count, 1, 1))).float()
     jittered = (nearness + bias + 0.15 * frays > 0.5).float()
-    chosen = torch.from_numpy(rng.random(count) < spec.lung_jitter)
+    chosen = torch.from_numpy(rng.random(count) < share)
     return torch.where(chosen[:, None, None], jittered, lung)
 
 
-def _sometimes(rng: np.random.Generator, share: float, values: np.ndarray) -> np.ndarray:
+def sometimes(rng: np.random.Generator, share: float, values: np.ndarray) -> np.ndarray:
     """The values, most set to zero so that a share remains."""
     return np.where(rng.random(values.shape) < share, values, 0.0)

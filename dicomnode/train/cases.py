@@ -23,6 +23,7 @@ class LabelledCase:
 
     ``hu`` int16, ``lung`` and ``lesion`` boolean, ``spacing_mm`` in-plane (square pixels).
     ``consolidation`` is the part of ``lesion`` an expert called so, where the set tells it apart.
+    Without ``lung_known`` the lung masks are a stand-in made from the picture, for models that need one.
     """
 
     name: str
@@ -31,6 +32,7 @@ class LabelledCase:
     lesion: list[NDArray[np.bool_]]
     spacing_mm: float
     consolidation: list[NDArray[np.bool_]] | None = None
+    lung_known: bool = True
 
     def __post_init__(self) -> None:
         lists = [self.lung, self.lesion, *([self.consolidation] if self.consolidation is not None else [])]

@@ -42,7 +42,8 @@ def score_case(model: LesionModel, case: LabelledCase, use: str) -> list[Score]:
     """Scores of one case over all its slices: lesion, and GGO and consolidation where the truth has them."""
     spacing = (ASSUMED_THICKNESS_MM, case.spacing_mm, case.spacing_mm)
     found = [
-        model.label(hu[None], lung[None], spacing)[0] for hu, lung in zip(case.hu, case.lung, strict=True)
+        model.label(hu[None], lung[None], spacing, lung_known=case.lung_known)[0]
+        for hu, lung in zip(case.hu, case.lung, strict=True)
     ]
     pairs = [("lesion", [labels >= Label.GROUND_GLASS for labels in found], case.lesion)]
     if case.consolidation is not None:

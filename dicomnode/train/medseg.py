@@ -49,6 +49,7 @@ def _case(name: str, grey: NDArray[np.uint8], truth: NDArray[np.uint8]) -> Label
         lesion=[(truth == GGO_VALUE) | (truth == CONSOLIDATION_VALUE)],
         spacing_mm=spacing,
         consolidation=[truth == CONSOLIDATION_VALUE],
+        lung_known=False,
     )
 
 

@@ -74,7 +74,7 @@ def test_soft_tissue_outside_the_lung_is_never_marked(model: LesionModel) -> Non
 def test_progress_rises_to_one_and_counts_slices_with_lung(model: LesionModel) -> None:
     hu, lung, _, _ = _chest()
     told: list[float] = []
-    model.find(hu, lung, SPACING, batch_size=2, progress=told.append)
+    model.probabilities(hu, lung, SPACING, batch_size=2, progress=told.append)
     assert told == [2 / 5, 4 / 5, 1.0]
 
 
