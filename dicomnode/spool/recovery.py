@@ -6,6 +6,8 @@ import hashlib
 import logging
 import sqlite3
 import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +34,7 @@ _NEEDED = [
     "ImagePositionPatient",
     "ImageOrientationPatient",
 ]
+_READERS = 8
 _FILES_GONE = "result files are missing from the spool; they are made again"
 
 
@@ -131,26 +134,31 @@ def _adopt(spool: Spool, unknown: set[Path]) -> tuple[int, int]:
     A sender whose Success was still on its way sends again, which is harmless; after a restored backup or
     a damaged ledger these are instances that were acknowledged.
     """
-    adopted = unreadable = 0
-    for relative_path in sorted(unknown):
-        path = spool.directory / relative_path
-        try:
-            instance = instance_of(path)
-            if spool.files.relative_path(instance.series_id, instance.sop_instance_uid) != relative_path:
-                raise SpoolError("the file lies where another instance belongs")
-        except Exception as error:  # pydicom raises many kinds for files of other formats
-            LOGGER.error("a file in the spool is no instance (%s); moved aside", type(error).__name__)
-            spool.files.move_unreadable(relative_path)
-            unreadable += 1
-            continue
-        try:
-            spool.ledger.record_instance(instance, relative_path, path.stat().st_size)
-        except LedgerUnavailableError as error:  # the disk may be full: the next start will do
-            LOGGER.error("instance without a row not adopted yet: %s", error)
-            continue
-        LOGGER.warning("instance without a row adopted", extra={"series": instance.series_id})
-        adopted += 1
-    return adopted, unreadable
+    with ThreadPoolExecutor(_READERS) as readers:  # they share the syncs of the ledger
+        outcomes = list(readers.map(lambda path: _adopt_one(spool, path), sorted(unknown)))
+    series = Counter(outcome for outcome in outcomes if isinstance(outcome, str))
+    for series_id, instances in series.items():
+        LOGGER.warning("instances without a row adopted", extra={"series": series_id, "instances": instances})
+    return series.total(), outcomes.count(False)
+
+
+def _adopt_one(spool: Spool, relative_path: Path) -> str | bool:
+    """The series of the adopted file; ``False`` if it is no instance, ``True`` if it has to wait."""
+    path = spool.directory / relative_path
+    try:
+        instance = instance_of(path)
+        if spool.files.relative_path(instance.series_id, instance.sop_instance_uid) != relative_path:
+            raise SpoolError("the file lies where another instance belongs")
+    except Exception as error:  # pydicom raises many kinds for files of other formats
+        LOGGER.error("a file in the spool is no instance (%s); moved aside", type(error).__name__)
+        spool.files.move_unreadable(relative_path)
+        return False
+    try:
+        spool.ledger.record_instance(instance, relative_path, path.stat().st_size)
+    except LedgerUnavailableError as error:  # the disk may be full: the next start will do
+        LOGGER.error("instance without a row not adopted yet: %s", error)
+        return True
+    return instance.series_id
 
 
 def instance_of(path: Path) -> NewInstance:
