@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dicomnode.analysis import Analysis, Cost
 from dicomnode.assemble.refusal import RefusalReason
-from dicomnode.deliver.delivery import Destination
+from dicomnode.deliver.destination import Destination
 from dicomnode.receive.presentation_contexts import CT_IMAGE_STORAGE, STORAGE_SOP_CLASSES
 from dicomnode.report.result_set import DocumentReference, ResultFile
 from dicomnode.spool.errors import SupersededError

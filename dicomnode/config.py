@@ -16,7 +16,15 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from dicomnode.config_values import AETitle, HttpAddress, Network, PeerAddress, Port, not_in_this_version
+from dicomnode.config_values import (
+    AETitle,
+    HttpAddress,
+    HttpHeaders,
+    Network,
+    PeerAddress,
+    Port,
+    not_in_this_version,
+)
 
 ENVIRONMENT_PREFIX = "DICOMNODE_"
 
@@ -145,7 +153,7 @@ class Destination(_Section):
     retry: Retry = Field(default_factory=Retry)
     alarm_seconds: Annotated[float, Field(gt=0)] = 3600.0
     stow_url: HttpAddress = ""
-    stow_headers: dict[str, SecretStr] = Field(default_factory=dict)
+    stow_headers: HttpHeaders = Field(default_factory=dict)
 
 
 class Source(_Section):

@@ -6,8 +6,9 @@ import ipaddress
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, SecretStr
 
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PEER_ADDRESS = re.compile(r"[^@\\]{1,16}@(\[[0-9A-Fa-f:.%]+\]|[^:@\[\]]+):[0-9]{1,5}")
 
 
@@ -39,10 +40,22 @@ def _http_address(address: str) -> str:
     return address.rstrip("/")
 
 
+def _http_headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    """Names are tokens, values visible ASCII with spaces inside (RFC 9110 5)."""
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of an HTTP header")
+        text = value.get_secret_value()
+        if not (text.isascii() and text.isprintable() and text == text.strip()):
+            raise ValueError(f"the value of {name} must be printable ASCII without spaces around it")
+    return headers
+
+
 AETitle = Annotated[str, AfterValidator(_application_entity)]
 Network = Annotated[str, AfterValidator(_network)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 PeerAddress = Annotated[str, AfterValidator(_peer_address)]
+HttpHeaders = Annotated[dict[str, SecretStr], AfterValidator(_http_headers)]
 HttpAddress = Annotated[str, AfterValidator(_http_address)]
 
 

@@ -14,7 +14,8 @@ from dicomnode.audit.events import Partner
 from dicomnode.audit.result_file import sent_instance
 from dicomnode.audit.trail import AuditTrail
 from dicomnode.config import Config
-from dicomnode.deliver.delivery import Destination, Offered
+from dicomnode.deliver.courier import Offered
+from dicomnode.deliver.destination import Destination
 from dicomnode.receive.observer import ReceiveObserver
 from dicomnode.receive.series_log import SeriesLog
 from dicomnode.spool.errors import SpoolError

@@ -9,8 +9,10 @@ from dicomnode.analysis_loop import AnalysisLoop
 from dicomnode.assemble.decoders import decodable_transfer_syntaxes
 from dicomnode.config import Config
 from dicomnode.config import Destination as DestinationSettings
-from dicomnode.deliver.delivery import DeliveryLoop, Destination, RetryPolicy
+from dicomnode.deliver.delivery import DeliveryLoop
+from dicomnode.deliver.destination import Destination, RetryPolicy
 from dicomnode.deliver.peer import Peer
+from dicomnode.deliver.stow import StowService
 from dicomnode.housekeeping import Housekeeping, deadlines_of
 from dicomnode.monitoring import Monitoring
 from dicomnode.receive.completeness import CompletenessSettings
@@ -155,8 +157,19 @@ def destination_of(settings: DestinationSettings, calling_ae_title: str) -> Dest
         calling_ae_title=calling_ae_title,
         tls=client_tls(tls.cert, tls.key, tls.ca, check_host=tls.check_host) if tls else None,
     )
-    policy = RetryPolicy(retry.first_seconds, retry.factor, retry.cap_seconds)
-    return Destination(settings.name, peer, settings.accepts, policy, settings.commitment)
+    stow = None
+    if settings.stow_url:
+        headers = {name: value.get_secret_value() for name, value in settings.stow_headers.items()}
+        secured = settings.stow_url.startswith("https://")
+        stow = StowService(settings.stow_url, headers, peer.tls or (client_tls() if secured else None))
+    return Destination(
+        name=settings.name,
+        peer=peer,
+        accepts=settings.accepts,
+        retry=RetryPolicy(retry.first_seconds, retry.factor, retry.cap_seconds),
+        commitment=settings.commitment,
+        stow=stow,
+    )
 
 
 def _server_settings(config: Config) -> ServerSettings:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dicomnode.analysis_loop import AnalysisLoop
-from dicomnode.deliver.delivery import Destination
+from dicomnode.deliver.destination import Destination
 from dicomnode.deliver.peer import Peer
 from dicomnode.spool.records import NewInstance, SeriesDetails
 from dicomnode.spool.spool import Spool

@@ -9,8 +9,9 @@ from pynetdicom.presentation import build_context
 
 from dicomnode.assemble.decoders import decodable_transfer_syntaxes
 from dicomnode.conformance.markdown import table
-from dicomnode.deliver import sender
 from dicomnode.deliver.peer import Peer
+from dicomnode.deliver.refusal import C_STORE_ANSWERS, Verdict
+from dicomnode.deliver.sender import MAXIMUM_CONTEXTS
 from dicomnode.receive import status
 from dicomnode.receive.access import LOCAL_LIMIT_EXCEEDED, AccessPolicy, Rejection
 from dicomnode.receive.presentation_contexts import (
@@ -26,6 +27,7 @@ from dicomnode.report.secondary_capture import SECONDARY_CAPTURE_STORAGE
 from dicomnode.report.seg import SEGMENTATION_STORAGE
 from dicomnode.report.sr import COMPREHENSIVE_3D_SR
 from dicomnode.report.uids import IMPLEMENTATION_CLASS_UID
+from dicomnode.storage_commitment import SOP_CLASS as STORAGE_COMMITMENT
 
 RESULTS = {
     SEGMENTATION_STORAGE: "masks of a measured series",
@@ -152,7 +154,7 @@ def requestor_policy() -> str:
             ("longest P-DATA-TF PDU received", f"{ApplicationEntity().maximum_pdu_size} bytes"),
             ("time for the connection", f"{peer.connect_seconds:g} s"),
             ("time for one answer", f"{peer.answer_seconds:g} s"),
-            ("presentation contexts of one association", f"at most {sender.MAXIMUM_CONTEXTS}"),
+            ("presentation contexts of one association", f"at most {MAXIMUM_CONTEXTS}"),
             ("outstanding operations", "1 (no asynchronous operations window)"),
         ],
     )
@@ -182,6 +184,11 @@ def requestor_contexts() -> str:
             (UID(uid).name, uid, syntax.name, "SCU")
             for syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
         ]
+    commitment = build_context(STORAGE_COMMITMENT)  # as dicomnode.deliver.commitment proposes it
+    rows += [
+        ("Storage Commitment Push Model", STORAGE_COMMITMENT, UID(syntax).name, "SCU")
+        for syntax in commitment.transfer_syntax
+    ]
     return table(("abstract syntax", "UID", "transfer syntax", "role"), rows)
 
 
@@ -191,16 +198,35 @@ def result_objects() -> str:
 
 
 def store_answers() -> str:
-    """What the node makes of a destination's answers to C-STORE."""
-    taken = ", ".join(f"{value:04X}" for value in sorted(sender._WARNINGS))
+    """What the node makes of a destination's answers to C-STORE, and of Failure Reasons of STOW-RS."""
+    rows = [
+        (
+            f"{row.first:04X}" if row.first == row.last else f"{row.first:04X} to {row.last:04X}",
+            row.sentence or "success",
+            _CONSEQUENCES[row.verdict],
+        )
+        for row in C_STORE_ANSWERS[:-1]
+    ]
     return table(
-        ("answer", "what the node does"),
+        ("answer", "meaning", "what the node does"),
         [
-            ("0000", "the object is delivered"),
-            (f"{taken} (warnings)", "the object is delivered"),
-            ("any other status, no answer, no association", "the object is sent again later"),
+            *rows,
+            ("any other status", "", _CONSEQUENCES[Verdict.NOT_NOW]),
+            ("presentation context rejected", "", _CONSEQUENCES[Verdict.KIND_REFUSED]),
+            ("no association", "", _CONSEQUENCES[Verdict.UNREACHABLE]),
+            ("no answer, abort", "", _CONSEQUENCES[Verdict.LOST]),
         ],
     )
+
+
+_CONSEQUENCES = {
+    Verdict.STORED: "the object is delivered",
+    Verdict.OBJECT_REFUSED: "the object is not sent again; a secondary capture is sent instead",
+    Verdict.KIND_REFUSED: "objects of its kind are not sent any more; a secondary capture is sent instead",
+    Verdict.NOT_NOW: "the object is sent again later",
+    Verdict.LOST: "the destination is tried again later; after some losses at one object others go first",
+    Verdict.UNREACHABLE: "the destination is tried again later, then with one object first",
+}
 
 
 def _yes(value: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,8 +28,25 @@ _REJECT_REASONS = {
 }
 
 
+EventHandler = tuple[Any, Callable[[evt.Event], Any]]
+
+
 class PeerError(Exception):
     """No association with the peer; the message says why in a sentence."""
+
+
+class NothingAcceptedError(PeerError):
+    """The peer took the association but none of its presentation contexts.
+
+    Parameters
+    ----------
+    rejected:
+        The contexts with their results (PS3.8 Table 9-18).
+    """
+
+    def __init__(self, message: str, rejected: Sequence[PresentationContext]) -> None:
+        super().__init__(message)
+        self.rejected = tuple(rejected)
 
 
 @dataclass(frozen=True)
@@ -99,13 +116,20 @@ def parse_peer(address: str, calling_ae_title: str = "DICOMNODE", tls: ssl.SSLCo
 
 
 @contextmanager
-def associated(peer: Peer, contexts: Sequence[PresentationContext]) -> Iterator[Association]:
+def associated(
+    peer: Peer, contexts: Sequence[PresentationContext], handlers: Sequence[EventHandler] = ()
+) -> Iterator[Association]:
     """An association with ``peer``, released at the end.
+
+    Parameters
+    ----------
+    handlers:
+        Of events of pynetdicom, for what the peer sends by itself.
 
     Raises
     ------
     PeerError
-        If there is none to be had.
+        If there is none to be had; :class:`NothingAcceptedError` if only for want of a context.
     """
     pynetdicom_config.LOG_HANDLER_LEVEL = "none"
     entity = ApplicationEntity(peer.calling_ae_title)
@@ -121,11 +145,19 @@ def associated(peer: Peer, contexts: Sequence[PresentationContext]) -> Iterator[
             contexts=list(contexts),
             ae_title=peer.ae_title,
             tls_args=tls and (tls, peer.host),
-            evt_handlers=[(evt.EVT_CONN_OPEN, _send_at_once), (evt.EVT_PDU_SENT, _acknowledge_at_once)],
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, _send_at_once),
+                (evt.EVT_PDU_SENT, _acknowledge_at_once),
+                *handlers,
+            ],
         )
     except OSError as error:
         raise PeerError(f"{peer}: {error.strerror or error}") from error
     if not association.is_established:
+        if not association.accepted_contexts and association.rejected_contexts:
+            raise NothingAcceptedError(
+                f"{peer}: it offers none of the SOP classes", association.rejected_contexts
+            )
         raise PeerError(f"{peer}: {(tls and tls.failure) or _why_not(association)}")
     try:
         yield association
@@ -187,4 +219,4 @@ def _why_not(association: Association) -> str:
         return "association rejected, too many associations or a temporary fault there"
     if association.acceptor.primitive is None:
         return "no connection, or no DICOM answer"
-    return "association aborted, or none of the SOP classes accepted"
+    return "association aborted"

@@ -11,16 +11,17 @@ from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import _config as pynetdicom_config
 from pynetdicom.association import Association
-from pynetdicom.presentation import build_context
+from pynetdicom.presentation import PresentationContext, build_context
 
 from dicomnode.deliver.dicom_file import DicomFile, NotADicomFileError, read_dicom_file, uncompressed
-from dicomnode.deliver.peer import Peer, PeerError, associated
+from dicomnode.deliver.peer import NothingAcceptedError, Peer, PeerError, associated
+from dicomnode.deliver.refusal import Verdict, c_store_answer
 
 LOGGER = logging.getLogger(__name__)
 
 MAXIMUM_CONTEXTS = 128  # presentation contexts of one association (PS3.8 9.3.2.2: odd IDs from 1 to 255)
 
-_WARNINGS = frozenset({0xB000, 0xB006, 0xB007})
+_NO_REASON = 2  # provider rejection (PS3.8 Table 9-18); every other rejected context is a SOP class not taken
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,24 @@ class SendOutcome:
     Parameters
     ----------
     status:
-        C-STORE status, ``None`` if it didn't come to an answer.
+        C-STORE status or Failure Reason of STOW-RS, ``None`` if it didn't come to an answer.
     error:
         Empty if the peer has the object, else a sentence.
+    verdict:
+        Whether it is there, and if not, whether another attempt makes sense.
+    remark:
+        What the peer warned of while it stored the object.
+    retry_after_seconds:
+        When it wants to be asked again, if it said so.
     """
 
     path: Path
     sop_instance_uid: str
     status: int | None
     error: str
+    verdict: Verdict
+    remark: str = ""
+    retry_after_seconds: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -82,7 +92,7 @@ def send_files(
         try:
             files.append(read_dicom_file(path))
         except NotADicomFileError as error:
-            note(SendOutcome(path, "", None, str(error)))
+            note(SendOutcome(path, "", None, str(error), Verdict.UNSENDABLE))
     for batch in _batches(files):
         if should_stop():
             break
@@ -123,47 +133,80 @@ def _send_batch(
     waiting = list(batch)
     try:
         with associated(to, [build_context(*pair) for pair in pairs]) as association:
-            accepted = {
-                (str(context.abstract_syntax), str(context.transfer_syntax[0]))
-                for context in association.accepted_contexts
-            }
+            accepted = {_pair(context) for context in association.accepted_contexts}
+            undecided = _undecided(association.rejected_contexts)
             while waiting and association.is_established:
                 if should_stop():
                     return
                 file = waiting.pop(0)
-                yield _send_one(association, file, accepted, to)
+                yield _send_one(association, file, accepted, undecided, to)
+    except NothingAcceptedError as error:
+        undecided = _undecided(error.rejected)
+        for file in waiting:
+            yield _not_accepted(file, undecided, to)
+        return
     except PeerError as error:
         for file in waiting:
-            yield SendOutcome(file.path, file.sop_instance_uid, None, str(error))
+            yield SendOutcome(file.path, file.sop_instance_uid, None, str(error), Verdict.UNREACHABLE)
         return
     for file in waiting:
-        yield SendOutcome(file.path, file.sop_instance_uid, None, f"{to}: the association was lost")
+        message = f"{to}: the association was lost"
+        yield SendOutcome(file.path, file.sop_instance_uid, None, message, Verdict.UNREACHABLE)
+
+
+def _pair(context: PresentationContext) -> tuple[str, str]:
+    return str(context.abstract_syntax), str(context.transfer_syntax[0])
+
+
+def _undecided(rejected: Iterable[PresentationContext]) -> set[tuple[str, str]]:
+    """Contexts that were rejected without saying that their SOP class or transfer syntax is the reason."""
+    return {_pair(context) for context in rejected if context.result == _NO_REASON}
+
+
+def _not_accepted(file: DicomFile, undecided: set[tuple[str, str]], to: Peer) -> SendOutcome:
+    verdict = Verdict.NOT_NOW if undecided & _contexts(file) else Verdict.KIND_REFUSED
+    error = f"{to}: it accepts neither this SOP class in its transfer syntax nor a fallback"
+    return SendOutcome(file.path, file.sop_instance_uid, None, error, verdict)
 
 
 def _send_one(
-    association: Association, file: DicomFile, accepted: set[tuple[str, str]], to: Peer
+    association: Association,
+    file: DicomFile,
+    accepted: set[tuple[str, str]],
+    undecided: set[tuple[str, str]],
+    to: Peer,
 ) -> SendOutcome:
-    def failed(error: str, status: int | None = None) -> SendOutcome:
-        return SendOutcome(file.path, file.sop_instance_uid, status, f"{to}: {error}")
+    if not accepted & _contexts(file):
+        return _not_accepted(file, undecided, to)
 
-    what: Path | Dataset
-    if (file.sop_class_uid, file.transfer_syntax_uid) in accepted:
-        what = file.path
-    elif accepted & _contexts(file):
+    def failed(error: str, verdict: Verdict, status: int | None = None) -> SendOutcome:
+        return SendOutcome(file.path, file.sop_instance_uid, status, f"{to}: {error}", verdict)
+
+    what: Path | Dataset = file.path
+    if (file.sop_class_uid, file.transfer_syntax_uid) not in accepted:
         try:
             what = uncompressed(file)
         except Exception as error:  # decoders raise many kinds; messages might quote the data set
-            return failed(f"it doesn't take the transfer syntax and decoding failed ({type(error).__name__})")
-    else:
-        return failed("it accepts neither this SOP class in its transfer syntax nor a fallback")
+            name = type(error).__name__
+            return failed(
+                f"it doesn't take the transfer syntax and decoding failed ({name})", Verdict.UNSENDABLE
+            )
     try:
         answer = association.send_c_store(what)
     except (AttributeError, RuntimeError, ValueError, OSError) as error:
-        return failed(f"the file could not be sent ({type(error).__name__})")
+        if not association.is_established:
+            return failed("the association was lost", Verdict.UNREACHABLE)
+        return failed(f"the file could not be sent ({type(error).__name__})", Verdict.UNSENDABLE)
     if "Status" not in answer:
         association.abort()  # else pynetdicom would go on waiting for answers on a lost connection
-        return failed("no answer to C-STORE, the association was lost")
-    status = int(answer.Status)
-    if status == 0 or status in _WARNINGS:
-        return SendOutcome(file.path, file.sop_instance_uid, status, "")
-    return failed(f"C-STORE was answered with status {status:04X}", status)
+        return failed("no answer to C-STORE, the association was lost", Verdict.LOST)
+    return _stored_or_not(file, int(answer.Status), to)
+
+
+def _stored_or_not(file: DicomFile, status: int, to: Peer) -> SendOutcome:
+    meaning = c_store_answer(status)
+    told = f"{meaning.sentence} ({status:04X})" if status else ""
+    if meaning.verdict is Verdict.STORED:
+        return SendOutcome(file.path, file.sop_instance_uid, status, "", Verdict.STORED, told)
+    error = f"{to}: C-STORE was answered with status {status:04X}, {meaning.sentence}"
+    return SendOutcome(file.path, file.sop_instance_uid, status, error, meaning.verdict)

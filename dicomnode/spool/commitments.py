@@ -13,6 +13,10 @@ from dicomnode.spool.queueing import has_pending, settle
 from dicomnode.spool.records import CommitmentRequest, DeliveryRecord, is_uid
 from dicomnode.spool.states import DeliveryState, SeriesState
 
+FIRST_REPEAT_SECONDS = 60
+LAST_REPEAT_SECONDS = 6 * 3600
+"""Between deliveries of an object that its destination takes and then doesn't have: 1 min, 2 min ... 6 h."""
+
 
 class AskedOfDestinations:
     """Our own requests: a delivered object is ``committed`` once its destination has promised to keep it."""
@@ -63,12 +67,24 @@ class AskedOfDestinations:
                 [(transaction_uid, d.series_id, d.sop_instance_uid, destination) for d in deliveries],
             )
 
+    def not_taken(self, transaction_uid: str, error: str) -> None:
+        """The request came to nothing: say so in the story of each series, the first time."""
+        now = self._clock()
+        text = f"no storage commitment: {error}"
+        with self._database.write(announce=False) as connection:
+            for row in connection.execute(
+                "SELECT DISTINCT series_id FROM delivery WHERE transaction_uid = ? AND NOT EXISTS "
+                "(SELECT 1 FROM event WHERE event.series_id = delivery.series_id AND text = ?)",
+                (transaction_uid, text),
+            ).fetchall():
+                note(connection, get(connection, row["series_id"]), now, text)
+
     def answered(
         self, transaction_uid: str, committed: Collection[str], failed: Collection[str]
     ) -> str | None:
         """The destination's N-EVENT-REPORT; the destination, or ``None`` if nobody was asked this.
 
-        What it doesn't hold is delivered again.
+        What it doesn't hold is delivered again, at once, and if that doesn't help less and less often.
 
         Parameters
         ----------
@@ -184,12 +200,15 @@ def _mark(
     touched: set[str] = set()
     for uid in sop_instance_uids:
         found = connection.execute(
-            "UPDATE delivery SET state = ?, committed_at = ?, next_attempt_at = ?, transaction_uid = '' "
+            "UPDATE delivery SET state = ?, committed_at = ?, transaction_uid = '', next_attempt_at = ? + "
+            "CASE WHEN attempts <= 1 THEN 0 ELSE min(? << min(attempts - 2, 16), ?) END "
             "WHERE destination = ? AND sop_instance_uid = ? AND state = ? RETURNING series_id",
             (
                 state,
                 now if state is DeliveryState.COMMITTED else None,
                 now,
+                FIRST_REPEAT_SECONDS,
+                LAST_REPEAT_SECONDS,
                 destination,
                 uid,
                 DeliveryState.DELIVERED,

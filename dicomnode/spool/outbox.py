@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dicomnode.spool import rows
 from dicomnode.spool.database import Database
 from dicomnode.spool.errors import LedgerError
-from dicomnode.spool.moves import get, move
+from dicomnode.spool.moves import get, move, note
 from dicomnode.spool.queueing import fall_back, settle
 from dicomnode.spool.records import Backlog, DeliveryRecord, DestinationRecord, KindRefusal
 from dicomnode.spool.states import DeliveryState, SeriesState
@@ -55,12 +55,19 @@ class Outbox:
             waits_until = _destination_waits_until(connection, destination)
         return None if row[0] is None else max(float(row[0]), waits_until)
 
-    def bring_forward(self, destination: str, latest: float) -> None:
-        """Make due what would wait beyond ``latest``: a clock that was set back held it up by as much."""
+    def bring_forward(self, destination: str, latest: float, latest_object: float | None = None) -> None:
+        """Make due what would wait beyond ``latest``: a clock that was set back held it up by as much.
+
+        Parameters
+        ----------
+        latest_object:
+            For a single object, where that may wait for longer than the destination as a whole.
+        """
+        object_limit = latest if latest_object is None else latest_object
         with self._database.read() as connection:
             beyond = connection.execute(
                 "SELECT 1 FROM delivery WHERE state = ? AND destination = ? AND next_attempt_at > ? LIMIT 1",
-                (DeliveryState.PENDING, destination, latest),
+                (DeliveryState.PENDING, destination, object_limit),
             ).fetchone()
             if beyond is None and _destination_waits_until(connection, destination) <= latest:
                 return
@@ -68,26 +75,34 @@ class Outbox:
             connection.execute(
                 "UPDATE delivery SET next_attempt_at = 0 "
                 "WHERE state = ? AND destination = ? AND next_attempt_at > ?",
-                (DeliveryState.PENDING, destination, latest),
+                (DeliveryState.PENDING, destination, object_limit),
             )
             connection.execute(
                 "UPDATE destination SET next_attempt_at = 0 WHERE name = ? AND next_attempt_at > ?",
                 (destination, latest),
             )
 
-    def succeeded(self, delivery: DeliveryRecord) -> None:
+    def succeeded(self, delivery: DeliveryRecord, remark: str = "") -> None:
         """The destination has the object; with the last one the series is ``delivered``.
 
         A delivery that was superseded while it was on its way counts as delivered: it is there.
+
+        Parameters
+        ----------
+        remark:
+            What the destination warned of; stays with the delivery and in the story of the series.
         """
         now = self._clock()
         with self._database.write() as connection:
             self._update(
                 connection,
                 delivery,
-                "state = ?, attempts = attempts + 1, last_error = '', delivered_at = ?",
-                (DeliveryState.DELIVERED, now),
+                "state = ?, attempts = attempts + 1, last_error = ?, delivered_at = ?",
+                (DeliveryState.DELIVERED, remark, now),
             )
+            if remark:
+                text = f"{delivery.kind} to {delivery.destination}: {remark}"
+                note(connection, get(connection, delivery.series_id), now, text)
             connection.execute(
                 "INSERT INTO destination (name, last_success_at) VALUES (?, ?) ON CONFLICT DO UPDATE SET "
                 "failures = 0, next_attempt_at = 0, last_error = '', "
@@ -149,6 +164,14 @@ class Outbox:
                 (destination, next_attempt_at, error),
             ).fetchone()
             return int(row["failures"])
+
+    def destination_answers(self, destination: str) -> None:
+        """It works again, even if it has refused what it was offered."""
+        with self._database.write(announce=False) as connection:
+            connection.execute(
+                "UPDATE destination SET failures = 0, next_attempt_at = 0, last_error = '' WHERE name = ?",
+                (destination,),
+            )
 
     def destination(self, name: str) -> DestinationRecord:
         """How the destination has answered so far."""

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from pydicom import dcmread
 
-from dicomnode.deliver.delivery import DeliveryLoop, Destination, RetryPolicy
+from dicomnode.deliver.delivery import DeliveryLoop
+from dicomnode.deliver.destination import Destination, RetryPolicy
 from dicomnode.deliver.peer import Peer, echo
 from dicomnode.receive.completeness import CompletenessSettings
 from dicomnode.receive.server import ServerSettings, StorageServer
@@ -110,7 +111,7 @@ def test_a_destination_that_comes_late_gets_everything_once(ledger: Ledger, tmp_
     target = destination("pacs", port)
     with delivering(ledger, target):
         ledger.record_results(SERIES, 1, results(tmp_path), [target])
-        until(lambda: all(one.attempts >= 2 for one in ledger.show(SERIES).deliveries))
+        until(lambda: ledger.outbox.destination("pacs").failures >= 2)
         (backlog,) = ledger.outbox.backlog()
         assert backlog.pending == 2
         assert "no connection" in backlog.last_error
@@ -165,7 +166,7 @@ def test_stopping_a_loop_that_waits_is_quick(ledger: Ledger) -> None:
     loop = DeliveryLoop(ledger, [destination("pacs", 1)])
     loop.start()
     loop.stop(drain_seconds=5)
-    assert not any(thread.is_alive() for thread in loop._threads)
+    assert not any(courier.is_alive for courier in loop._couriers.values())
 
 
 def test_a_destination_that_was_taken_out_is_told(

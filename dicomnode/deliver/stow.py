@@ -1,0 +1,190 @@
+"""STOW-RS (PS3.18 10.5): files to a DICOMweb origin server, byte for byte."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import ssl
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from dicomnode.deliver.dicom_file import DicomFile, NotADicomFileError, read_dicom_file
+from dicomnode.deliver.refusal import Answer, Verdict, c_store_answer, http_answer
+from dicomnode.deliver.sender import SendOutcome
+from dicomnode.deliver.stow_response import StowResponseError, find_instance
+
+CHUNK_BYTES = 1 << 20
+MAXIMUM_RESPONSE_BYTES = 1 << 20
+ACCEPTED = "application/dicom+json, application/dicom+xml;q=0.5"
+_SECONDS = re.compile(r"[0-9]{1,6}")
+
+
+@dataclass(frozen=True)
+class StowService:
+    """A STOW-RS service.
+
+    Parameters
+    ----------
+    url:
+        What stands before ``/studies``.
+    headers:
+        Sent with each request, for example ``Authorization``; they are secret and never shown.
+    tls:
+        For ``https``; without it the system's authorities are trusted.
+    connect_seconds, answer_seconds:
+        Time for the connection, and for each part of the answer.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tls: ssl.SSLContext | None = None
+    connect_seconds: float = 10.0
+    answer_seconds: float = 60.0
+
+    def __str__(self) -> str:
+        return str(httpx.URL(self.url).copy_with(userinfo=b""))
+
+    @property
+    def studies_url(self) -> str:
+        """Where instances of any study are stored."""
+        return f"{self.url.rstrip('/')}/studies"
+
+
+def stow_files(
+    paths: Iterable[Path],
+    to: StowService,
+    progress: Callable[[SendOutcome], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> list[SendOutcome]:
+    """Store DICOM files in order, one request each, so that each has an answer of its own.
+
+    Returns
+    -------
+    list of SendOutcome
+        One a file, as :func:`dicomnode.deliver.sender.send_files` has it.
+    """
+    outcomes: list[SendOutcome] = []
+    # No proxy, no .netrc: where patient data goes is said by the configuration alone.
+    with httpx.Client(
+        headers={**to.headers, "Accept": ACCEPTED},
+        verify=to.tls or ssl.create_default_context(),
+        timeout=httpx.Timeout(to.answer_seconds, connect=to.connect_seconds),
+        trust_env=False,
+    ) as client:
+        for path in paths:
+            if should_stop():
+                break
+            try:
+                outcome = _store(client, read_dicom_file(path), to)
+            except NotADicomFileError as error:
+                outcome = SendOutcome(path, "", None, str(error), Verdict.UNSENDABLE)
+            outcomes.append(outcome)
+            if progress is not None:
+                progress(outcome)
+    return outcomes
+
+
+def _store(client: httpx.Client, file: DicomFile, to: StowService) -> SendOutcome:
+    def failed(verdict: Verdict, error: str) -> SendOutcome:
+        return SendOutcome(file.path, file.sop_instance_uid, None, f"{to}: {error}", verdict)
+
+    boundary = f"dicomnode-{secrets.token_hex(16)}"
+    try:
+        content, length = _multipart(file.path, boundary)
+        request = client.build_request(
+            "POST",
+            to.studies_url,
+            content=content,
+            headers={
+                "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
+                "Content-Length": str(length),
+            },
+        )
+        response = client.send(request, stream=True)
+        try:
+            body = _read_body(response)
+        finally:
+            response.close()
+    except OSError as error:
+        return failed(Verdict.UNSENDABLE, f"can't read the file: {error.strerror}")
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        return failed(Verdict.UNREACHABLE, _why_not(error))
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
+        return failed(Verdict.UNREACHABLE, f"the address or a header is not valid ({type(error).__name__})")
+    except httpx.HTTPError as error:
+        return failed(Verdict.LOST, f"no answer to STOW-RS ({type(error).__name__})")
+    return _outcome(file, to, response, body)
+
+
+def _outcome(file: DicomFile, to: StowService, response: httpx.Response, body: bytes) -> SendOutcome:
+    status = response.status_code
+    meaning, reason, remark = http_answer(status), None, ""
+    try:
+        found = find_instance(body, response.headers.get("Content-Type", ""), file.sop_instance_uid)
+    except StowResponseError as error:
+        found, remark = None, str(error)
+    if found is not None and found.failure_reason is not None:
+        reason = found.failure_reason
+        meaning = c_store_answer(reason) if reason else Answer(0, 0, Verdict.NOT_NOW, "no reason given", "")
+    elif found is not None and response.is_success:
+        meaning, reason = c_store_answer(0), 0
+        if found.warning_reason:
+            remark = f"{c_store_answer(found.warning_reason).sentence} ({found.warning_reason:04X})"
+    told = f"HTTP {status}" + (f", failure reason {reason:04X}" if reason else "")
+    if meaning.verdict is Verdict.STORED:
+        remark = remark or (f"{meaning.sentence} ({reason:04X})" if reason else "")
+        return SendOutcome(file.path, file.sop_instance_uid, reason or 0, "", Verdict.STORED, remark)
+    return SendOutcome(
+        file.path,
+        file.sop_instance_uid,
+        status if reason is None else reason,
+        f"{to}: {told}, {meaning.sentence}",
+        meaning.verdict,
+        remark,
+        _retry_after(response),
+    )
+
+
+def _multipart(path: Path, boundary: str) -> tuple[Iterator[bytes], int]:
+    """One part with the file, read while it is sent; and the length of it all."""
+    head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode()
+    tail = f"\r\n--{boundary}--\r\n".encode()
+    size = path.stat().st_size
+
+    def parts() -> Iterator[bytes]:
+        yield head
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                yield chunk
+        yield tail
+
+    return parts(), len(head) + size + len(tail)
+
+
+def _read_body(response: httpx.Response) -> bytes:
+    body = b""
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > MAXIMUM_RESPONSE_BYTES:
+            break
+    return body[:MAXIMUM_RESPONSE_BYTES]
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Seconds of Retry-After; a date is not read, the usual waiting does as well."""
+    text = response.headers.get("Retry-After", "").strip()
+    return float(text) if _SECONDS.fullmatch(text) else None
+
+
+def _why_not(error: Exception) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            return f"TLS failed, {cause.strerror or cause.reason}"  # a sentence with the contexts of the node
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, httpx.ConnectTimeout):
+        return "no connection in time"
+    return "no connection"
