@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes.util
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -93,8 +95,8 @@ class Service:
     def echo(self, *options: str | Path) -> bool:
         return self._send("echoscu", *options)
 
-    def store(self, path: Path) -> bool:
-        return self._send("storescu", files=[path])
+    def store(self, *files: Path) -> bool:
+        return self._send("storescu", files=files)
 
     def _send(self, tool: str, *options: str | Path, files: Sequence[Path] = ()) -> bool:
         where = ["-aec", "DICOMNODE", *map(str, options), "127.0.0.1", str(self.port), *map(str, files)]
@@ -263,3 +265,40 @@ def test_without_a_watchdog_a_node_without_one_of_its_threads_ends(start: Start,
     service.hear("READY=1")
     assert service.process.wait(30) == 1
     assert "a thread has ended: storage-scp" in service.log_text
+
+
+def test_a_study_is_answered_and_drained_under_the_units_restrictions(
+    start: Start, config: Path, write: Callable[..., None], tmp_path: Path
+) -> None:
+    """The worker's libraries get along with the system call filter, and SIGTERM waits for the analysis."""
+    if shutil.which("systemd-analyze") is None or ctypes.util.find_library("seccomp") is None:
+        pytest.skip("systemd-analyze and libseccomp are needed to apply the unit's filter")
+    write('[series]\nquiet_seconds = 0.5\nrelease_seconds = 0.5\n[analysis]\ndevice = "cpu"\n')
+    slices = build_phantom(tmp_path / "ct")
+    sandbox = [sys.executable, str(REPOSITORY / "tests" / "sandbox.py"), str(UNIT)]
+    service = start(command=[*sandbox, *command_of_the_unit(config)])
+    service.hear("READY=1")
+    assert service.store(*slices)
+    until(lambda: "analysis begins" in service.log_text, seconds=60)
+    service.systemctl("stop")
+    service.hear("STOPPING=1")
+    assert service.process.wait(200) == 0
+    told = service.log_text
+    assert told.index("draining") < told.index("series analyzed") < told.index("stopped"), told
+    for wrong in ("ERROR", "CRITICAL", "attempt failed", "Traceback", "not permitted"):
+        assert wrong not in told, told
+
+
+def test_the_restrictions_hold_in_the_sandbox() -> None:
+    if shutil.which("systemd-analyze") is None or ctypes.util.find_library("seccomp") is None:
+        pytest.skip("systemd-analyze and libseccomp are needed to apply the unit's filter")
+    sandbox = [sys.executable, str(REPOSITORY / "tests" / "sandbox.py"), str(UNIT)]
+    forbidden = [sys.executable, "-c", "import os; os.chown('/tmp', 0, 0)"]
+    tried = subprocess.run([*sandbox, *forbidden], capture_output=True, text=True, check=False)
+    assert "Operation not permitted" in tried.stderr
+
+
+def build_phantom(folder: Path) -> list[Path]:
+    command = [sys.executable, "-m", "dicomnode.phantom", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
+    return sorted(folder.rglob("*.dcm"))
