@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from dicomnode import __version__
+from dicomnode import __version__, callback
 from dicomnode.analysis_loop import AnalysisLoop
 from dicomnode.assemble.decoders import decodable_transfer_syntaxes
 from dicomnode.config import Config
@@ -15,7 +15,7 @@ from dicomnode.deliver.peer import Peer
 from dicomnode.deliver.stow import StowService
 from dicomnode.housekeeping import Housekeeping, deadlines_of
 from dicomnode.monitoring import Monitoring
-from dicomnode.receive.completeness import CompletenessSettings
+from dicomnode.receive.judge import CompletenessSettings
 from dicomnode.receive.server import ServerSettings, StorageServer
 from dicomnode.spool.errors import SpoolError
 from dicomnode.spool.spool import Spool
@@ -48,7 +48,12 @@ class Node:
         destinations = [destination_of(settings, config.node.ae_title) for settings in config.destination]
         self._monitoring = Monitoring(config, self._spool)
         self._server = StorageServer(
-            _server_settings(config), self._spool, decodable_transfer_syntaxes(), self._monitoring.observers
+            _server_settings(config),
+            self._spool,
+            decodable_transfer_syntaxes(),
+            self._monitoring.observers,
+            call_back=callback.senders(config),
+            count_source=callback.count_source(config),
         )
         self._delivery = DeliveryLoop(self._spool.ledger, destinations, observe=self._monitoring.offered)
         self._housekeeping = Housekeeping(self._spool, deadlines_of(config), config.spool.retention_days)
@@ -184,5 +189,7 @@ def _server_settings(config: Config) -> ServerSettings:
         calling_ae_titles=config.access.calling_ae_titles,
         addresses=config.access.addresses,
         tls=server_tls(tls.cert, tls.key, tls.ca, require_client=tls.require_client) if tls else None,
-        completeness=CompletenessSettings(config.series.quiet_seconds, config.series.deadline_seconds),
+        completeness=CompletenessSettings(
+            config.series.quiet_seconds, config.series.deadline_seconds, config.series.release_seconds
+        ),
     )

@@ -25,8 +25,11 @@ TYPE_MODULES = {
 LEDGER_USERS = ("receive", "deliver")
 """Both ends of the corridor keep what they do in the ledger, so they use the spool itself."""
 
-BESIDE_THE_CORRIDOR = {"dicomnode.storage_commitment"}
-"""What both ends say to other systems in the same words; senders and destinations ask and answer alike."""
+BESIDE_THE_CORRIDOR = {
+    "dicomnode.storage_commitment": ("receive", "deliver"),
+    "dicomnode.slice_spacing": ("receive", "assemble"),
+}
+"""What two rooms must say in the same words, or with the same numbers."""
 
 FOREIGN_TO = {
     "segment": ("pydicom", "pynetdicom", "highdicom"),
@@ -63,7 +66,7 @@ def test_a_room_imports_only_types_of_earlier_rooms(room: str) -> None:
             other = name.split(".")[1]
             if other == "spool" and room in LEDGER_USERS:
                 continue
-            if name in BESIDE_THE_CORRIDOR and room in LEDGER_USERS:
+            if room in BESIDE_THE_CORRIDOR.get(name, ()):
                 continue
             assert name in TYPE_MODULES, f"{path} imports {name}, which is no type of the corridor"
             assert CORRIDOR.index(other) < CORRIDOR.index(room), f"{path} reaches back: {name}"

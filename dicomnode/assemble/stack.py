@@ -11,20 +11,13 @@ from numpy.typing import NDArray
 
 from dicomnode.assemble.headers import SliceHeader
 from dicomnode.assemble.refusal import RefusalReason, SeriesRefusedError
+from dicomnode.slice_spacing import GRID_TOLERANCE_SHARE, spacing_tolerance_mm
 
 Vector = NDArray[np.float64]
 
-# Positions are written with few digits (spacings of 1.599 and 1.6 mm, 0.6 and 0.7 mm for 0.625), so
-# neighbours may differ from the median spacing by 0.2 mm, or by 10 % where that is more; never by half a
-# spacing, since a missing slice differs by a whole one.
-SPACING_TOLERANCE_MM = 0.2
-SPACING_TOLERANCE_SHARE = 0.1
-SPACING_TOLERANCE_AT_MOST = 0.5
 SAME_POSITION_SHARE = 0.1  # closer than a tenth of the usual spacing: two images of one place
 SAME_POSITION_MM = 0.05  # and in any case: no CT has slices so close
 
-# Small differences add up: a slice may lie this share of the spacing from its place on the regular grid.
-GRID_TOLERANCE_SHARE = 0.5
 # Each slice's corner may be this far from the straight line through all, the larger of both.
 SIDEWAYS_TOLERANCE_MM = 0.5
 SIDEWAYS_TOLERANCE_PIXELS = 0.5
@@ -151,9 +144,7 @@ def refuse_gap(stack: SliceStack) -> None:
     """Neighbours further apart than usual, or spacings that drift away from a regular grid."""
     gaps = np.diff(stack.distances)
     usual = float(np.median(gaps))
-    tolerance = max(SPACING_TOLERANCE_MM, SPACING_TOLERANCE_SHARE * usual)
-    tolerance = min(tolerance, SPACING_TOLERANCE_AT_MOST * usual)
-    irregular = np.flatnonzero(np.abs(gaps - usual) > tolerance)
+    irregular = np.flatnonzero(np.abs(gaps - usual) > spacing_tolerance_mm(usual))
     if irregular.size:
         raise SeriesRefusedError(RefusalReason.GAP, _tell_gaps(stack, gaps, irregular, usual))
     regular = np.linspace(stack.distances[0], stack.distances[-1], len(stack.distances))

@@ -14,6 +14,7 @@ from pynetdicom import _config as pynetdicom_config
 from pynetdicom import evt
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, build_context
 
 VERIFICATION = "1.2.840.10008.1.1"
@@ -117,7 +118,10 @@ def parse_peer(address: str, calling_ae_title: str = "DICOMNODE", tls: ssl.SSLCo
 
 @contextmanager
 def associated(
-    peer: Peer, contexts: Sequence[PresentationContext], handlers: Sequence[EventHandler] = ()
+    peer: Peer,
+    contexts: Sequence[PresentationContext],
+    handlers: Sequence[EventHandler] = (),
+    roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
 ) -> Iterator[Association]:
     """An association with ``peer``, released at the end.
 
@@ -125,6 +129,8 @@ def associated(
     ----------
     handlers:
         Of events of pynetdicom, for what the peer sends by itself.
+    roles:
+        SCP/SCU role selection, where the node isn't the SCU.
 
     Raises
     ------
@@ -143,6 +149,7 @@ def associated(
             peer.host,
             peer.port,
             contexts=list(contexts),
+            ext_neg=list(roles),
             ae_title=peer.ae_title,
             tls_args=tls and (tls, peer.host),
             evt_handlers=[

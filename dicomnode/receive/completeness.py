@@ -1,64 +1,48 @@
-"""When has a series arrived completely?
-
-A series is complete when nothing of it has come for the quiet time and no association that sent a part of
-it is still open; or, if such an association is kept open without sending, after the deadline.
-"""
+"""When has a series arrived completely? The watch over all that are arriving."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable
 
+from dicomnode.receive.count_source import Inquiries, Source
+from dicomnode.receive.evidence import Opinion, Says
+from dicomnode.receive.judge import Arrival, CompletenessSettings, Judge, Judgement
 from dicomnode.spool.errors import LedgerError, LedgerUnavailableError
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.states import SeriesState
 
 LOGGER = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class CompletenessSettings:
-    """Times in seconds since the last new instance of the series.
-
-    Parameters
-    ----------
-    quiet_seconds:
-        Enough when no association holds the series open.
-    deadline_seconds:
-        Enough in any case.
-    """
-
-    quiet_seconds: float = 10.0
-    deadline_seconds: float = 900.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.quiet_seconds <= self.deadline_seconds:
-            raise ValueError("quiet_seconds must be positive and not longer than deadline_seconds")
-
-
-@dataclass
-class _Arrival:
-    last_received: float | None = None
-    holders: set[Hashable] = field(default_factory=set)
+_LEDGER_AGAIN_SECONDS = 1.0
 
 
 class CompletenessWatch:
-    """Marks series complete in the ledger; one thread that sleeps until the next one is due."""
+    """Marks series complete in the ledger; one thread that sleeps until the next one is due.
+
+    Parameters
+    ----------
+    source:
+        Whom to ask how many instances a series has.
+    clock:
+        Seconds that never jump.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         settings: CompletenessSettings,
         *,
+        source: Source | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger = ledger
-        self._settings = settings
+        self._inquiries = None if source is None else Inquiries(ledger, source, self._answered)
+        self._judge = Judge(ledger, settings, None if self._inquiries is None else self._inquiries.ask)
         self._clock = clock
-        self._arrivals: dict[str, _Arrival] = {}
+        self._arrivals: dict[str, Arrival] = {}
         self._changed = threading.Condition()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -68,7 +52,9 @@ class CompletenessWatch:
         now = self._clock()
         with self._changed:
             for series in self._ledger.list_series(SeriesState.RECEIVING):
-                self._arrivals[series.id] = _Arrival(last_received=now)
+                self._arrivals[series.id] = Arrival(last_received=now, released=False)
+        if self._inquiries is not None:
+            self._inquiries.start()
         self._thread = threading.Thread(target=self._run, name="completeness", daemon=True)
         self._thread.start()
 
@@ -79,40 +65,72 @@ class CompletenessWatch:
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
+        if self._inquiries is not None:
+            self._inquiries.stop()
 
     @property
     def is_alive(self) -> bool:
-        """Whether its thread runs."""
-        return self._thread is not None and self._thread.is_alive()
+        """Whether its threads run."""
+        asking = self._inquiries is None or self._inquiries.is_alive
+        return asking and self._thread is not None and self._thread.is_alive()
 
     def reload(self, settings: CompletenessSettings) -> None:
         """Other times, for the series that are arriving, too."""
         with self._changed:
-            self._settings = settings
+            self._judge.settings = settings
             self._changed.notify_all()
 
     def hold(self, series_id: str, association: Hashable) -> None:
         """An instance is about to be kept; its series isn't complete before the association ends."""
         with self._changed:
-            self._arrivals.setdefault(series_id, _Arrival()).holders.add(association)
+            self._arrivals.setdefault(series_id, Arrival()).holders.add(association)
 
     def received(self, series_id: str) -> None:
         """A new instance of the series was kept: its quiet time begins again."""
         with self._changed:
-            arrival = self._arrivals.setdefault(series_id, _Arrival())
+            arrival = self._arrivals.setdefault(series_id, Arrival())
             was_waiting = arrival.last_received is not None
-            arrival.last_received = self._clock()
-            if not was_waiting:
+            arrival.received(self._clock())
+            if not was_waiting or arrival.listed:
                 self._changed.notify_all()
 
-    def association_ended(self, association: Hashable) -> None:
-        """The association can bring nothing more."""
+    def listed(self, series_ids: Iterable[str]) -> None:
+        """A sender has asked for storage commitment of instances of these series."""
+        with self._changed:
+            for series_id in series_ids:
+                if series_id in self._arrivals:
+                    arrival = self._arrivals[series_id]
+                    arrival.listed, arrival.sender = True, None
+            self._changed.notify_all()
+
+    def association_ended(self, association: Hashable, *, released: bool) -> None:
+        """The association can bring nothing more; ``released``, not aborted, if its sender said so."""
         with self._changed:
             for series_id, arrival in list(self._arrivals.items()):
-                arrival.holders.discard(association)
+                if association not in arrival.holders:
+                    continue
+                arrival.holders.remove(association)
+                arrival.released = arrival.released and released
                 if arrival.last_received is None and not arrival.holders:
                     del self._arrivals[series_id]  # nothing new of it was kept
             self._changed.notify_all()
+
+    def _answered(self, series_id: str, question: int, opinion: Opinion) -> None:
+        """The count source has answered."""
+        with self._changed:
+            arrival = self._arrivals.get(series_id)
+            if arrival is None:
+                return
+            arrival.answered(question, opinion, self._clock())
+            is_news = opinion.says is not Says.COMPLETE and opinion.sentence != arrival.noted
+            arrival.noted = opinion.sentence
+            self._changed.notify_all()
+        if is_news:
+            LOGGER.info("count source: %s", opinion.sentence, extra={"series": series_id})
+            try:
+                self._ledger.note(series_id, opinion.sentence)
+            except LedgerError as error:
+                LOGGER.error("not noted: %s", error, extra={"series": series_id})
 
     def _run(self) -> None:
         while True:
@@ -133,28 +151,26 @@ class CompletenessWatch:
         for series_id, arrival in list(self._arrivals.items()):
             if arrival.last_received is None:
                 continue
-            quiet = now - arrival.last_received
-            limit = self._settings.deadline_seconds if arrival.holders else self._settings.quiet_seconds
-            if quiet < limit:
-                waits.append(limit - quiet)
+            try:
+                judgement = self._judge.judge(series_id, arrival, now)
+            except LedgerError as error:
+                LOGGER.error("not known whether a series is complete: %s", error, extra={"series": series_id})
+                judgement = Judgement(wait_seconds=_LEDGER_AGAIN_SECONDS)
+            if not judgement.decision:
+                waits.append(judgement.wait_seconds)
                 continue
-            complete.append((series_id, self._decision(quiet, held=bool(arrival.holders))))
+            complete.append((series_id, judgement.decision))
             arrival.last_received = None
             if not arrival.holders:
                 del self._arrivals[series_id]
         return complete, min(waits, default=None)
-
-    def _decision(self, quiet: float, *, held: bool) -> str:
-        if held:
-            return f"deadline: nothing new for {quiet:.0f} s although an association is still open"
-        return f"quiet time: nothing new for {quiet:.1f} s and no association open"
 
     def _mark(self, series_id: str, decision: str) -> None:
         try:
             self._ledger.mark_complete(series_id, decision)
         except LedgerUnavailableError as error:
             LOGGER.error("series not marked complete yet: %s", error, extra={"series": series_id})
-            self._arrivals.setdefault(series_id, _Arrival()).last_received = self._clock()
+            self._arrivals.setdefault(series_id, Arrival()).last_received = self._clock()
             return
         except LedgerError as error:
             LOGGER.error("series not marked complete: %s", error, extra={"series": series_id})

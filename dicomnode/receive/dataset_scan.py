@@ -10,6 +10,8 @@ import threading
 import zlib
 from dataclasses import dataclass, field
 
+from dicomnode.spool.position import position_mm
+
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
 EXPLICIT_VR_BIG_ENDIAN = "1.2.840.10008.1.2.2"
 DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2.1.99"
@@ -39,6 +41,8 @@ _PATIENT_ELEMENTS = {
     0x00100020: "patient_id",
 }
 _LONGEST_PATIENT_ELEMENT = 1024
+_PLANE_ELEMENTS = {0x00200032: "position", 0x00200037: "orientation"}
+_LONGEST_PLANE_ELEMENT = 6 * 17  # six decimal strings of 16 characters, separated
 _NAMES = {
     "sop_class_uid": "SOP Class UID",
     "sop_instance_uid": "SOP Instance UID",
@@ -63,13 +67,17 @@ class PatientElements:
 
 @dataclass(frozen=True)
 class DatasetIdentity:
-    """Which instance a data set is; the values as written, padding removed, otherwise unchecked."""
+    """Which instance a data set is; the values as written, padding removed, otherwise unchecked.
+
+    ``position_mm`` is that of an image along the normal of its plane.
+    """
 
     sop_class_uid: str
     sop_instance_uid: str
     study_instance_uid: str
     series_instance_uid: str
     patient: PatientElements = field(default_factory=PatientElements, repr=False)
+    position_mm: float | None = None
 
 
 def scan_dataset(data: bytes | memoryview, transfer_syntax_uid: str) -> DatasetIdentity:
@@ -111,6 +119,7 @@ def _identity(data: bytes | bytearray | memoryview, transfer_syntax_uid: str) ->
         uids["study_instance_uid"],
         uids["series_instance_uid"],
         PatientElements(**scanner.patient),
+        position_mm(scanner.plane.get("position"), scanner.plane.get("orientation")),
     )
 
 
@@ -118,6 +127,7 @@ class _Scanner:
     def __init__(self, data: memoryview, *, explicit: bool, byte_order: str) -> None:
         self.uids: dict[str, str] = {}
         self.patient: dict[str, bytes] = {}
+        self.plane: dict[str, list[str]] = {}
         self._data = data
         self._end = len(data)
         self._explicit = explicit
@@ -142,6 +152,9 @@ class _Scanner:
                 self.uids[_UIDS[tag]] = _text(self._data[offset : offset + length])
             elif top and tag in _PATIENT_ELEMENTS and length <= _LONGEST_PATIENT_ELEMENT:
                 self.patient[_PATIENT_ELEMENTS[tag]] = bytes(self._data[offset : offset + length])
+            elif top and tag in _PLANE_ELEMENTS and length <= _LONGEST_PLANE_ELEMENT:
+                text = _text(self._data[offset : offset + length])
+                self.plane[_PLANE_ELEMENTS[tag]] = text.split("\\")
             offset += length
         if not top:
             raise UnreadableDatasetError("truncated inside a sequence item")

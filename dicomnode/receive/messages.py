@@ -12,8 +12,11 @@ disk of the spool. A peer that sends more requests finds that the node doesn't r
 
 from __future__ import annotations
 
+import itertools
 import logging
+import queue
 import threading
+import time
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
@@ -21,7 +24,7 @@ from typing import Any
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import DIMSEMessage
-from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.dimse_primitives import C_STORE, N_EVENT_REPORT
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import uid_to_service_class
 
@@ -63,6 +66,10 @@ class BoundedMessages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom
         self._number = number
         self._refused = refused
         self._news = threading.Event()
+        self._sending = threading.Lock()
+        self._notification_ids = itertools.cycle(range(1, 1 << 16))
+        self._notification_answers: queue.SimpleQueue[N_EVENT_REPORT] = queue.SimpleQueue()
+        self.last_request_at = time.monotonic()
         self.msg_queue = AnnouncedQueue(self.wake)
 
     @property
@@ -90,6 +97,11 @@ class BoundedMessages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom
         if not block:  # asked by the thread that serves the association, again and again
             self._wait_for_news()
         context_id, message = super().get_msg(block)
+        if message is not None:
+            self.last_request_at = time.monotonic()
+        if isinstance(message, N_EVENT_REPORT) and message.MessageIDBeingRespondedTo is not None:
+            self._notification_answers.put(message)
+            return None, None
         if isinstance(message, C_STORE) and message.MessageIDBeingRespondedTo is None:
             refusal = _refusal(message)
             if refusal is not None:
@@ -104,7 +116,25 @@ class BoundedMessages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom
     def send_msg(self, primitive: Any, context_id: int) -> None:
         """Send; the peer waited for it and wasn't idle, however long the node took."""
         self.dul._idle_timer.restart()
-        super().send_msg(primitive, context_id)
+        with self._sending:  # the fragments of two messages must not be mixed
+            super().send_msg(primitive, context_id)
+
+    def notify(self, request: N_EVENT_REPORT, context_id: int, seconds: float) -> N_EVENT_REPORT | None:
+        """Send a notification from another thread; the peer's answer, or ``None`` if it gives none.
+
+        pynetdicom's own way would take a request that the peer sends meanwhile for the answer.
+        """
+        request.MessageID = next(self._notification_ids)
+        self.send_msg(request, context_id)
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self.assoc.is_established:
+            try:
+                answer = self._notification_answers.get(timeout=LONGEST_SLEEP_SECONDS)
+            except queue.Empty:
+                continue
+            if request.MessageID == answer.MessageIDBeingRespondedTo:
+                return answer
+        return None
 
     def close(self) -> None:
         """Give back what half a message took; the association is over."""

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 from pynetdicom.presentation import PresentationContext, build_context
 
+from dicomnode.storage_commitment import SOP_CLASS as STORAGE_COMMITMENT
+
 VERIFICATION = "1.2.840.10008.1.1"
 
 IMPLICIT_VR_LITTLE_ENDIAN = "1.2.840.10008.1.2"
@@ -29,7 +31,7 @@ after a transfer.
 
 
 def supported_contexts(decodable_transfer_syntaxes: Iterable[str]) -> list[PresentationContext]:
-    """Verification, and every storage SOP class with the transfer syntaxes that can be decoded here.
+    """Verification, storage commitment, and every storage SOP class with what can be decoded here.
 
     Parameters
     ----------
@@ -39,7 +41,8 @@ def supported_contexts(decodable_transfer_syntaxes: Iterable[str]) -> list[Prese
     transfer_syntaxes = list(
         dict.fromkeys((EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN, *decodable_transfer_syntaxes))
     )
-    contexts = [build_context(VERIFICATION, [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN])]
+    plain = [EXPLICIT_VR_LITTLE_ENDIAN, IMPLICIT_VR_LITTLE_ENDIAN]
+    contexts = [build_context(VERIFICATION, plain), build_context(STORAGE_COMMITMENT, plain)]
     contexts.extend(build_context(sop_class, transfer_syntaxes) for sop_class in STORAGE_SOP_CLASSES)
     return contexts
 
@@ -55,7 +58,12 @@ def follow_proposal(
     wishes: dict[str, list[str]] = {}
     for context in proposed:
         wishes.setdefault(str(context.abstract_syntax), []).extend(map(str, context.transfer_syntax))
-    return [build_context(context.abstract_syntax, _in_order(wishes, context)) for context in supported]
+    contexts = [build_context(context.abstract_syntax, _in_order(wishes, context)) for context in supported]
+    for context in contexts:
+        if context.abstract_syntax == STORAGE_COMMITMENT:
+            # Senders ask as SCU; destinations report as SCP, with role selection (PS3.7 D.3.3.4).
+            context.scu_role = context.scp_role = True
+    return contexts
 
 
 def _in_order(wishes: dict[str, list[str]], context: PresentationContext) -> list[str]:

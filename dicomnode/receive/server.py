@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pynetdicom import _config as pynetdicom_config
@@ -17,8 +17,13 @@ from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
 
 from dicomnode.receive.access import LOCAL_LIMIT_EXCEEDED, AccessPolicy, Rejection
-from dicomnode.receive.completeness import CompletenessSettings, CompletenessWatch
+from dicomnode.receive.calling import Connect
+from dicomnode.receive.commitment import CommitmentHandler
+from dicomnode.receive.commitment_reports import CommitmentReporter
+from dicomnode.receive.completeness import CompletenessWatch
+from dicomnode.receive.count_source import Source
 from dicomnode.receive.instance_buffer import BufferLimits
+from dicomnode.receive.judge import CompletenessSettings
 from dicomnode.receive.messages import BoundedMessages
 from dicomnode.receive.observer import Caller, Observers, ReceiveObserver, StoreOutcome
 from dicomnode.receive.presentation_contexts import follow_proposal, supported_contexts
@@ -71,7 +76,7 @@ class ServerSettings:
 
 
 class StorageServer:
-    """C-ECHO and C-STORE SCP that keeps what it gets in the spool.
+    """C-ECHO, C-STORE and storage commitment SCP that keeps what it gets in the spool.
 
     Parameters
     ----------
@@ -81,6 +86,10 @@ class StorageServer:
         UIDs of the transfer syntaxes that the node can decode; only these are accepted.
     observers:
         Are told what happens.
+    call_back:
+        How to reach senders that asked for storage commitment, by AE title.
+    count_source:
+        Whom to ask how many instances a series has.
     """
 
     def __init__(
@@ -89,15 +98,22 @@ class StorageServer:
         spool: Spool,
         decodable_transfer_syntaxes: Iterable[str],
         observers: Sequence[ReceiveObserver] = (),
+        *,
+        call_back: Mapping[str, Connect] | None = None,
+        count_source: Source | None = None,
     ) -> None:
         self._settings = settings
         self._spool = spool
         self._access = settings.access
-        self._completeness = CompletenessWatch(spool.ledger, settings.completeness)
+        self._completeness = CompletenessWatch(spool.ledger, settings.completeness, source=count_source)
+        self._reporter = CommitmentReporter(spool.ledger, call_back or {})
         self._contexts = supported_contexts(decodable_transfer_syntaxes)
         self._observer = Observers(observers)
         self._store = StoreHandler(
             spool, self._completeness, lambda event: self._caller(event.assoc), self._observer
+        )
+        self._commitment = CommitmentHandler(
+            spool.ledger, self._completeness, self._reporter, lambda event: self._caller(event.assoc)
         )
         self._numbers: weakref.WeakKeyDictionary[Association, int] = weakref.WeakKeyDictionary()
         self._next_number = itertools.count(1)
@@ -141,6 +157,8 @@ class StorageServer:
                 (evt.EVT_REQUESTED, self._on_requested),
                 (evt.EVT_ESTABLISHED, self._on_established),
                 (evt.EVT_C_STORE, self._store),
+                (evt.EVT_N_ACTION, self._commitment.on_action),
+                (evt.EVT_N_EVENT_REPORT, self._commitment.on_event_report),
             ],
             server_class=ConnectionServer,
             tls=self._settings.tls,
@@ -151,6 +169,7 @@ class StorageServer:
             connection_failed=self._observer.connection_failed,
         )
         self._completeness.start()
+        self._reporter.start()
         self._thread = threading.Thread(target=self._running.serve, name="storage-scp", daemon=True)
         self._thread.start()
         LOGGER.info(
@@ -166,6 +185,7 @@ class StorageServer:
         while server.active_associations and time.monotonic() < deadline:
             time.sleep(_WAIT_SECONDS)
         hang_up(server.active_associations)
+        self._reporter.stop()
         self._completeness.stop()
         if self._thread is not None:
             self._thread.join()
@@ -181,6 +201,7 @@ class StorageServer:
         return {
             "storage-scp": self._thread is not None and self._thread.is_alive(),
             "completeness": self._completeness.is_alive,
+            "commitment-reports": self._reporter.is_alive,
         }
 
     @property
@@ -266,6 +287,7 @@ class StorageServer:
         number = self._number(association)
         with self._lock:
             self._admitted.discard(number)
-        self._completeness.association_ended(number)
+        self._completeness.association_ended(number, released=association.is_released)
+        self._reporter.wake()
         self._observer.association_ended(number)
         LOGGER.info("association ended", extra={"association": number, "released": association.is_released})

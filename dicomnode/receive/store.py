@@ -127,6 +127,7 @@ class StoreHandler:
             transfer_syntax_uid=transfer_syntax_uid,
             sha256=hashlib.sha256(data).hexdigest(),
             calling_ae_title=caller.ae_title,
+            position_mm=identity.position_mm,
         )
         head = file_head(
             identity.sop_class_uid, identity.sop_instance_uid, transfer_syntax_uid, caller.ae_title

@@ -1,4 +1,4 @@
-"""Storage commitment (PS3.4 Annex J): what is asked of destinations, and what senders ask of the node."""
+"""Storage commitment (PS3.4 Annex J): what the node asks of destinations."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Callable, Collection, Sequence
 
 from dicomnode.spool import rows
 from dicomnode.spool.database import Database
-from dicomnode.spool.errors import LedgerError
 from dicomnode.spool.moves import get, move, note
 from dicomnode.spool.queueing import has_pending, settle
-from dicomnode.spool.records import CommitmentRequest, DeliveryRecord, is_uid
+from dicomnode.spool.records import DeliveryRecord
 from dicomnode.spool.states import DeliveryState, SeriesState
 
 FIRST_REPEAT_SECONDS = 60
@@ -112,83 +111,6 @@ class AskedOfDestinations:
             return destination
 
 
-class AskedByOthers:
-    """Requests of senders, kept until they are reported."""
-
-    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
-        self._database = database
-        self._clock = clock
-
-    def accept(self, requestor: str, transaction_uid: str, instances: Sequence[tuple[str, str]]) -> None:
-        """Take a request; the same one again is reported again.
-
-        Raises
-        ------
-        LedgerError
-            If a UID isn't one or nothing is asked for.
-        """
-        uids = (transaction_uid, *(uid for pair in instances for uid in pair))
-        if not instances or not all(map(is_uid, uids)):
-            raise LedgerError("a storage commitment request needs a transaction UID and references by UID")
-        now = self._clock()
-        key = (requestor, transaction_uid)
-        with self._database.write() as connection:
-            connection.execute(
-                "INSERT INTO commitment_request (requestor, transaction_uid, requested_at, next_attempt_at) "
-                "VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET reported_at = NULL, "
-                "next_attempt_at = excluded.next_attempt_at",
-                (*key, now, now),
-            )
-            connection.execute(
-                "DELETE FROM commitment_request_item WHERE requestor = ? AND transaction_uid = ?", key
-            )
-            connection.executemany(
-                "INSERT INTO commitment_request_item VALUES (?, ?, ?, ?, ?)",
-                [(*key, position, *pair) for position, pair in enumerate(instances)],
-            )
-
-    def waiting(self) -> tuple[CommitmentRequest, ...]:
-        """Requests that are not reported yet, oldest first."""
-        with self._database.read() as connection:
-            found = connection.execute(
-                "SELECT * FROM commitment_request WHERE reported_at IS NULL ORDER BY requested_at"
-            ).fetchall()
-            return tuple(CommitmentRequest(**dict(row), instances=_items(connection, row)) for row in found)
-
-    def held(self, instances: Sequence[tuple[str, str]]) -> tuple[bool, ...]:
-        """For each (SOP class UID, SOP instance UID) whether the node holds it durably."""
-        with self._database.read() as connection:
-            return tuple(
-                connection.execute(
-                    "SELECT 1 FROM instance WHERE sop_instance_uid = ? AND sop_class_uid = ? LIMIT 1",
-                    (sop_instance_uid, sop_class_uid),
-                ).fetchone()
-                is not None
-                for sop_class_uid, sop_instance_uid in instances
-            )
-
-    def reported(self, request: CommitmentRequest) -> None:
-        """The sender has its answer."""
-        now = self._clock()
-        with self._database.write(announce=False) as connection:
-            connection.execute(
-                "UPDATE commitment_request SET reported_at = ?, attempts = attempts + 1, last_error = '' "
-                "WHERE requestor = ? AND transaction_uid = ?",
-                (now, request.requestor, request.transaction_uid),
-            )
-            for series_id in _series_of(connection, request):
-                note(connection, get(connection, series_id), now, f"committed to {request.requestor}")
-
-    def not_reported(self, request: CommitmentRequest, error: str, next_attempt_at: float) -> None:
-        """The answer couldn't be brought; try again at ``next_attempt_at``."""
-        with self._database.write(announce=False) as connection:
-            connection.execute(
-                "UPDATE commitment_request SET attempts = attempts + 1, last_error = ?, next_attempt_at = ? "
-                "WHERE requestor = ? AND transaction_uid = ?",
-                (error, next_attempt_at, request.requestor, request.transaction_uid),
-            )
-
-
 def _mark(
     connection: sqlite3.Connection,
     destination: str,
@@ -216,21 +138,3 @@ def _mark(
         )
         touched.update(str(row["series_id"]) for row in found)
     return touched
-
-
-def _items(connection: sqlite3.Connection, request: sqlite3.Row) -> tuple[tuple[str, str], ...]:
-    found = connection.execute(
-        "SELECT sop_class_uid, sop_instance_uid FROM commitment_request_item "
-        "WHERE requestor = ? AND transaction_uid = ? ORDER BY position",
-        (request["requestor"], request["transaction_uid"]),
-    )
-    return tuple((str(row[0]), str(row[1])) for row in found)
-
-
-def _series_of(connection: sqlite3.Connection, request: CommitmentRequest) -> list[str]:
-    found = connection.execute(
-        "SELECT DISTINCT series_id FROM instance JOIN commitment_request_item USING (sop_instance_uid) "
-        "WHERE requestor = ? AND transaction_uid = ?",
-        (request.requestor, request.transaction_uid),
-    )
-    return [str(row[0]) for row in found]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from dicomnode.spool import purging, rows
-from dicomnode.spool.commitments import AskedByOthers, AskedOfDestinations
+from dicomnode.spool.commitments import AskedOfDestinations
 from dicomnode.spool.database import Database
 from dicomnode.spool.errors import LedgerError
 from dicomnode.spool.intake import add_instance, count_repetition, find_instance, forget_instances
@@ -32,6 +32,7 @@ from dicomnode.spool.records import (
     ResultObject,
     SeriesRecord,
 )
+from dicomnode.spool.sender_requests import AskedByOthers
 from dicomnode.spool.states import SeriesState
 
 

@@ -214,6 +214,25 @@ class CommitmentRequest:
 
 
 @dataclass(frozen=True)
+class CommitmentListing:
+    """What one storage commitment request says of a series, as SOP Instance UIDs.
+
+    Parameters
+    ----------
+    held:
+        Instances of the series that it lists.
+    missing:
+        Instances that it lists and the node doesn't hold, of the SOP classes that the series has; they may
+        belong to it.
+    """
+
+    requestor: str
+    transaction_uid: str
+    held: frozenset[str]
+    missing: frozenset[str]
+
+
+@dataclass(frozen=True)
 class Backlog:
     """What waits for one destination."""
 

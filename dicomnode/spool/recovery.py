@@ -16,6 +16,7 @@ from pydicom import dcmread
 from pydicom.dataset import FileDataset
 
 from dicomnode.spool.errors import LedgerUnavailableError, SpoolError
+from dicomnode.spool.position import position_mm
 from dicomnode.spool.records import NewInstance
 
 if TYPE_CHECKING:
@@ -180,25 +181,6 @@ def instance_of(path: Path) -> NewInstance:
         calling_ae_title=str(header.file_meta.get("SourceApplicationEntityTitle", "")),
         position_mm=position_mm(header.get("ImagePositionPatient"), header.get("ImageOrientationPatient")),
     )
-
-
-def position_mm(position: object, orientation: object) -> float | None:
-    """Where an image plane lies along its normal (PS3.3 C.7.6.2.1.1); ``None`` if it doesn't say.
-
-    Parameters
-    ----------
-    position:
-        Three numbers in mm.
-    orientation:
-        Six direction cosines.
-    """
-    try:
-        x, y, z = (float(value) for value in position)  # type: ignore[attr-defined]
-        a, b, c, d, e, f = (float(value) for value in orientation)  # type: ignore[attr-defined]
-    except (TypeError, ValueError):
-        return None
-    along = x * (b * f - c * e) + y * (c * d - a * f) + z * (a * e - b * d)
-    return along if abs(along) < 1e6 else None
 
 
 def _sha256_of_data_set(path: Path) -> str:

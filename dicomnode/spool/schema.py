@@ -133,7 +133,12 @@ CREATE TABLE commitment_request_item (
 ) WITHOUT ROWID;
 """
 
-VERSIONS = (_VERSION_1, _VERSION_2)
+_VERSION_3 = """
+CREATE INDEX commitment_request_item_by_uid ON commitment_request_item (sop_instance_uid);
+CREATE INDEX commitment_request_by_turn ON commitment_request (next_attempt_at) WHERE reported_at IS NULL
+"""
+
+VERSIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
 """What each version changes in the one before; the first makes an empty ledger."""
 
 

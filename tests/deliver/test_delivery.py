@@ -17,7 +17,7 @@ from pydicom import dcmread
 from dicomnode.deliver.delivery import DeliveryLoop
 from dicomnode.deliver.destination import Destination, RetryPolicy
 from dicomnode.deliver.peer import Peer, echo
-from dicomnode.receive.completeness import CompletenessSettings
+from dicomnode.receive.judge import CompletenessSettings
 from dicomnode.receive.server import ServerSettings, StorageServer
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.records import NewInstance, series_key

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dicomnode.logs import configure_logging
-from dicomnode.receive.completeness import CompletenessSettings
+from dicomnode.receive.judge import CompletenessSettings
 from dicomnode.receive.server import ServerSettings, StorageServer
 from dicomnode.spool.spool import Spool
 from tests.conftest import REPOSITORY

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dicomnode.receive.completeness import CompletenessSettings
+from dicomnode.receive.judge import CompletenessSettings
 from dicomnode.receive.observer import ReceiveObserver
 from dicomnode.receive.server import ServerSettings, StorageServer
 from dicomnode.spool.spool import Spool

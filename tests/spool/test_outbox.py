@@ -233,4 +233,4 @@ def test_a_senders_request_is_kept_until_it_is_reported(ledger: Ledger, clock: C
     assert (request.attempts, request.next_attempt_at) == (1, clock.now + 60)
     asked.reported(request)
     assert not asked.waiting()
-    assert "committed to SCANNER" in ledger.show(SERIES).events[-1].text
+    assert "storage commitment reported to SCANNER" in ledger.show(SERIES).events[-1].text

@@ -1,0 +1,72 @@
+"""Calling back for the front door: to report storage commitment, and to ask how many instances there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
+from pynetdicom.presentation import PresentationContext
+
+from dicomnode.config import Config, Source
+from dicomnode.deliver.peer import Peer, PeerError, associated, parse_peer
+from dicomnode.receive.calling import Connect, UnreachableError
+from dicomnode.receive.count_source import CountSource
+from dicomnode.tls import client_tls
+
+_ANSWER_SECONDS = 20.0
+
+
+def senders(config: Config) -> Mapping[str, Connect]:
+    """How to reach each ``[[source]]``, by AE title.
+
+    Raises
+    ------
+    CertificateError
+        If a certificate or key can't be used.
+    """
+    return {source.ae_title: _connect(_peer_of(source, config.node.ae_title)) for source in config.source}
+
+
+def count_source(config: Config) -> CountSource | None:
+    """``series.count_source``, by TLS if there is a ``[[source]]`` of its AE title that has it."""
+    if not config.series.count_source:
+        return None
+    asked = parse_peer(config.series.count_source, config.node.ae_title)
+    known = {source.ae_title: _peer_of(source, config.node.ae_title).tls for source in config.source}
+    peer = Peer(
+        asked.ae_title,
+        asked.host,
+        asked.port,
+        config.node.ae_title,
+        known.get(asked.ae_title),
+        answer_seconds=_ANSWER_SECONDS,
+    )
+    return CountSource(asked.ae_title, _connect(peer))
+
+
+def _peer_of(source: Source, calling_ae_title: str) -> Peer:
+    tls = source.tls
+    return Peer(
+        source.ae_title,
+        source.host,
+        source.port,
+        calling_ae_title,
+        client_tls(tls.cert, tls.key, tls.ca, check_host=tls.check_host) if tls else None,
+        answer_seconds=_ANSWER_SECONDS,
+    )
+
+
+def _connect(peer: Peer) -> Connect:
+    @contextmanager
+    def connect(
+        contexts: Sequence[PresentationContext], roles: Sequence[SCP_SCU_RoleSelectionNegotiation]
+    ) -> Iterator[Association]:
+        try:
+            with associated(peer, contexts, roles=roles) as association:
+                yield association
+        except PeerError as error:
+            raise UnreachableError(str(error)) from error
+
+    return connect
