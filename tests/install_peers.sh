@@ -1,11 +1,13 @@
 #!/bin/sh
-# Installs the DICOM peers that the tests talk to (dcmtk, Orthanc) where they are missing and apt-get can.
+# Installs the DICOM peers that the tests talk to (dcmtk, Orthanc with DICOMweb) where they are missing and
+# apt-get can.
 # Without them the tests that need them are skipped and say so.
 set -eu
 
 missing=""
 command -v storescu >/dev/null 2>&1 || missing="$missing dcmtk"
 PATH="$PATH:/usr/sbin" command -v Orthanc >/dev/null 2>&1 || missing="$missing orthanc"
+[ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || missing="$missing orthanc-dicomweb"
 [ -n "$missing" ] || exit 0
 
 if ! command -v apt-get >/dev/null 2>&1; then

@@ -9,6 +9,7 @@ from pynetdicom.presentation import build_context
 
 from dicomnode.assemble.decoders import decodable_transfer_syntaxes
 from dicomnode.conformance.markdown import table
+from dicomnode.deliver import commitment
 from dicomnode.deliver.peer import Peer
 from dicomnode.deliver.refusal import C_STORE_ANSWERS, Verdict
 from dicomnode.deliver.sender import MAXIMUM_CONTEXTS
@@ -184,10 +185,9 @@ def requestor_contexts() -> str:
             (UID(uid).name, uid, syntax.name, "SCU")
             for syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
         ]
-    commitment = build_context(STORAGE_COMMITMENT)  # as dicomnode.deliver.commitment proposes it
     rows += [
-        ("Storage Commitment Push Model", STORAGE_COMMITMENT, UID(syntax).name, "SCU")
-        for syntax in commitment.transfer_syntax
+        ("Storage Commitment Push Model", STORAGE_COMMITMENT, syntax.name, "SCU")
+        for syntax in commitment.TRANSFER_SYNTAXES
     ]
     return table(("abstract syntax", "UID", "transfer syntax", "role"), rows)
 

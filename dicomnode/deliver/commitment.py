@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from pydicom.uid import generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 from pynetdicom import evt
 from pynetdicom.presentation import build_context
 
@@ -26,6 +26,8 @@ from dicomnode.storage_commitment import (
 )
 
 LOGGER = logging.getLogger(__name__)
+
+TRANSFER_SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
 
 OBJECTS_A_REQUEST = 100
 
@@ -116,7 +118,9 @@ class CommitmentRequester:
         peer = self._destination.peer
         handlers = [(evt.EVT_N_EVENT_REPORT, on_report)]
         try:
-            with associated(peer, [build_context(SOP_CLASS)], handlers) as association:
+            with associated(
+                peer, [build_context(SOP_CLASS, list(TRANSFER_SYNTAXES))], handlers
+            ) as association:
                 status, _ = association.send_n_action(
                     build_request(request), REQUEST_ACTION, SOP_CLASS, SOP_INSTANCE
                 )
