@@ -14,6 +14,16 @@ from dicomnode.segment.segmentation import ModelIdentity
 CARD_FILE = "model.toml"
 MODELS_VARIABLE = "DICOMNODE_MODELS"
 
+CROPS = ("lungs", "body")
+
+OUTPUTS = (
+    ("lesion",),
+    ("lesion", "consolidation"),
+    ("lung", "lesion", "consolidation"),
+    ("background", "ggo", "high_opacity"),
+)
+"""What a network's channels may mean; those with a background exclude each other, others don't."""
+
 T = TypeVar("T")
 
 
@@ -25,21 +35,33 @@ class ModelError(Exception):
 class Preprocessing:
     """How HU become network input.
 
-    The lungs' bounding box plus ``crop_margin_mm`` is resampled in-plane to ``spacing_mm``, voxels outside
-    the lung are set to ``outside_hu``, and the window (centre, width in HU) is scaled to 0 to 1. With
-    ``lung_channel`` nothing is set: the lung mask is the network's second channel.
+    The bounding box of ``crop`` (``lungs`` or ``body``) plus ``crop_margin_mm`` is resampled in-plane, either
+    to ``spacing_mm`` or to ``rows`` x ``columns``. Voxels outside the lung are set to ``outside_hu``, without
+    it they stay. The window (centre, width in HU) is scaled to 0 to 1. The network sees each slice with
+    ``context_slices`` above and as many below. With ``lung_channel`` nothing outside is set: the lung mask is
+    the network's second channel.
     """
 
     window_center_hu: float
     window_width_hu: float
-    outside_hu: float
-    spacing_mm: float
-    crop_margin_mm: float
+    outside_hu: float | None = None
+    spacing_mm: float | None = None
+    crop_margin_mm: float = 0.0
+    crop: str = "lungs"
+    rows: int | None = None
+    columns: int | None = None
+    context_slices: int = 0
     lung_channel: bool = False
 
     def __post_init__(self) -> None:
-        if self.window_width_hu <= 0 or self.spacing_mm <= 0 or self.crop_margin_mm < 0:
-            raise ValueError("window width and spacing must be positive, the crop margin not negative")
+        if self.window_width_hu <= 0 or self.crop_margin_mm < 0 or self.context_slices < 0:
+            raise ValueError("window width must be positive, crop margin and context slices not negative")
+        if self.crop not in CROPS:
+            raise ValueError(f"crop must be one of {', '.join(CROPS)}, got {self.crop!r}")
+        if (self.spacing_mm is None) != (self.rows is not None and self.columns is not None):
+            raise ValueError("give either spacing_mm or rows and columns")
+        if any(size is not None and size <= 0 for size in (self.spacing_mm, self.rows, self.columns)):
+            raise ValueError("spacing, rows and columns must be positive")
 
 
 @dataclass(frozen=True)
@@ -67,15 +89,17 @@ class Weights:
 class Postprocessing:
     """From probability to labels.
 
-    ``probability_threshold`` and above is lesion; smoothed HU at or above ``consolidation_hu`` make it
-    consolidation; connected lesions below ``minimum_lesion_ml`` are dropped. A network with a second output
-    says itself what is consolidation: from ``consolidation_probability``, where that is above 0.
+    ``outputs`` names the network's channels, one of :data:`OUTPUTS`. ``probability_threshold`` and above is
+    lesion; connected lesions below ``minimum_lesion_ml`` are dropped. Smoothed HU at or above
+    ``consolidation_hu`` make it consolidation; a network with a channel for it says that itself: from
+    ``consolidation_probability``, where that is above 0.
     """
 
     probability_threshold: float
     consolidation_hu: float
     minimum_lesion_ml: float
     consolidation_probability: float = 0.0
+    outputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.probability_threshold < 1:
@@ -86,11 +110,36 @@ class Postprocessing:
             raise ValueError(
                 f"consolidation_probability must lie in [0, 1), got {self.consolidation_probability}"
             )
+        if self.outputs and self.outputs not in OUTPUTS:
+            known = "; ".join(", ".join(channels) for channels in OUTPUTS)
+            raise ValueError(f"outputs must be one of: {known}")
+        if self.splits_by_hu != (self.channels == ("lesion",)):
+            raise ValueError("consolidation_probability must be above 0 exactly if a channel tells it")
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """``outputs``; without them lesion, and consolidation if that has a probability."""
+        return self.outputs or (("lesion",) if self.splits_by_hu else ("lesion", "consolidation"))
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether the channels exclude each other."""
+        return self.channels[0] == "background"
+
+    @property
+    def finds_lungs(self) -> bool:
+        """Whether the network finds the lungs itself."""
+        return "lung" in self.channels
+
+    @property
+    def splits_by_hu(self) -> bool:
+        """Whether HU, not the network, tell GGO and consolidation apart."""
+        return self.consolidation_probability == 0
 
     def in_words(self) -> tuple[str, ...]:
         """One sentence a threshold, for the report."""
         split = f"consolidation from {self.consolidation_hu:g} HU (smoothed), GGO below"
-        if self.consolidation_probability > 0:
+        if not self.splits_by_hu:
             split = f"consolidation from a probability of {self.consolidation_probability:g}, GGO below"
         return (
             f"lesion from a probability of {self.probability_threshold:g}",
@@ -235,7 +284,7 @@ def read_card(directory: Path) -> ModelCard:
             tables = value if isinstance(value, list) else [value]
             values[key] = tuple(_build(Figures, table, f"{path} [[figures]]") for table in tables)
         else:
-            values[key] = tuple(value) if isinstance(value, list) else value
+            values[key] = value
     values.setdefault("figures", ())
     return _build(ModelCard, values, str(path))
 
@@ -250,6 +299,7 @@ def _build(cls: type[T], values: object, where: str) -> T:
     """``cls`` from a table, every key known, none missing, each value of its field's type."""
     if not isinstance(values, dict):
         raise ModelError(f"{where} must be a table")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     known = {entry.name: entry for entry in fields(cls)}  # type: ignore[arg-type]
     if unknown := sorted(values.keys() - known.keys()):
         raise ModelError(f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(known)}")
@@ -266,6 +316,7 @@ def _build(cls: type[T], values: object, where: str) -> T:
 
 
 def _has_type(value: object, annotation: str) -> bool:
+    annotation = annotation.removesuffix(" | None")
     if annotation in ("float", "int"):
         number = isinstance(value, int) or (annotation == "float" and isinstance(value, float))
         return number and not isinstance(value, bool)

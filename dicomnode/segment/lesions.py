@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,19 +12,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from scipy import ndimage
-from torch import Tensor, nn
+from torch import Tensor
 
-from dicomnode.segment.card import ModelCard, ModelError
+from dicomnode.segment.card import ModelCard, ModelError, Postprocessing
+from dicomnode.segment.inference import NetworkRunner
 from dicomnode.segment.networks.factory import build_network
-from dicomnode.segment.preprocess import (
-    UNKNOWN_LUNG,
-    Crop,
-    clip_to_tissue,
-    lung_crop,
-    network_input,
-    resample,
-    resampled_shape,
-)
+from dicomnode.segment.preprocess import UNKNOWN_LUNG, choose_crop, resample
 from dicomnode.segment.segmentation import Label
 
 BATCH_SLICES = 8
@@ -50,11 +42,13 @@ STEPS = 200
 class Probabilities:
     """What a network says of each voxel, as bytes (see :func:`as_byte`); 0 outside the lung.
 
-    ``consolidation`` is the probability that a lesion, if it is one, is consolidation.
+    ``consolidation`` is the probability that a lesion, if it is one, is consolidation. ``lung`` is there if
+    the network finds the lungs itself; nothing is then 0 outside those it was given.
     """
 
     lesion: NDArray[np.uint8]
     consolidation: NDArray[np.uint8] | None
+    lung: NDArray[np.uint8] | None = None
 
 
 def as_byte(probability: float) -> int:
@@ -80,14 +74,17 @@ class LesionModel:
 
     def __init__(self, card: ModelCard, device: str | torch.device = "cpu") -> None:
         self.card = card
-        self.device = torch.device(device)
         network = build_network(card.network)
         try:
             network.load_state_dict(load_file(card.weights_path))
         except (RuntimeError, SafetensorError) as error:
             raise ModelError(f"model {card.name}: the weights don't fit the network: {error}") from error
-        self._network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._low_precision = _has_bfloat16(self.device)
+        self._runner = NetworkRunner(network, card.preprocessing, torch.device(device))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self._runner.device
 
     def find(
         self,
@@ -128,23 +125,24 @@ class LesionModel:
             Gets the part done, 0 to 1, after each batch.
         """
         searched = self.searched(lung, lung_known)
-        split = self.card.postprocessing.consolidation_probability > 0
-        found = np.zeros((2 if split else 1, *hu.shape), dtype=np.uint8)
-        with_lung = np.flatnonzero(searched.any(axis=(1, 2)))
-        if with_lung.size:
-            crop = lung_crop(searched, spacing_mm[1:], self.card.preprocessing.crop_margin_mm)
-            for start in range(0, len(with_lung), batch_size):
-                chosen = with_lung[start : start + batch_size]
-                box = (chosen, *crop.slices)
-                level = UNKNOWN_LUNG if searched is not lung else 1.0
-                found_bytes = self._bytes_in_crop(
-                    hu[box], searched[box] * np.float32(level), crop, spacing_mm
-                )
-                for channel, plane in enumerate(found):
-                    plane[box] = found_bytes[:, channel] * searched[box]
+        rules, in_plane = self.card.postprocessing, spacing_mm[1:]
+        planes = 1 if rules.splits_by_hu else 3 if rules.finds_lungs else 2
+        found = np.zeros((planes, *hu.shape), dtype=np.uint8)
+        total = int(searched.any(axis=(1, 2)).sum())
+        if total:
+            crop = choose_crop(hu, searched, in_plane, self.card.preprocessing)
+            level = UNKNOWN_LUNG if searched is not lung else 1.0
+            done = 0
+            for chosen, logits in self._runner.logits(hu, searched, crop, in_plane, batch_size, level):
+                for plane, probability in zip(found, meanings(logits, rules), strict=True):
+                    enlarged = resample(probability, crop.shape)
+                    plane[(chosen, *crop.slices)] = (enlarged * STEPS).floor().to(torch.uint8).cpu().numpy()
+                done += int(searched[chosen].any(axis=(1, 2)).sum())
                 if progress is not None:
-                    progress(min(start + batch_size, len(with_lung)) / len(with_lung))
-        return Probabilities(found[0], found[1] if split else None)
+                    progress(done / total)
+        if not rules.finds_lungs:
+            found *= searched
+        return Probabilities(found[0], found[1] if planes > 1 else None, found[2] if planes > 2 else None)
 
     def searched(self, lung: NDArray[np.bool_], lung_known: bool) -> NDArray[np.bool_]:
         """Where lesions may be: the lung, or everywhere if it isn't known and the network can do without."""
@@ -165,12 +163,18 @@ class LesionModel:
         """Label map (values of ``Label``) of a volume; parameters as in :meth:`probabilities`.
 
         Lesions below the card's minimum volume are dropped, the others split by the network or by HU.
+        Of a network that finds lungs the parts count that touch ``lung``; if they are less than half of it,
+        ``lung`` stands.
         """
         found = self.probabilities(
             hu, lung, spacing_mm, lung_known=lung_known, batch_size=batch_size, progress=progress
         )
         rules = self.card.postprocessing
         inside = self.searched(lung, lung_known)
+        if found.lung is not None:
+            own = touching(found.lung >= as_byte(0.5), lung)
+            if 2 * np.count_nonzero(own) >= np.count_nonzero(lung):
+                lung = inside = own
         lesion = drop_specks(
             inside & (found.lesion >= as_byte(rules.probability_threshold)),
             spacing_mm,
@@ -186,37 +190,15 @@ class LesionModel:
         labels[consolidation] = Label.CONSOLIDATION
         return labels
 
-    def _bytes_in_crop(
-        self,
-        hu: NDArray[np.int16],
-        lung: NDArray[np.float32],
-        crop: Crop,
-        spacing_mm: tuple[float, float, float],
-    ) -> NDArray[np.uint8]:
-        preprocessing = self.card.preprocessing
-        shape = resampled_shape(crop.shape, spacing_mm[1:], preprocessing.spacing_mm)
-        image = clip_to_tissue(torch.from_numpy(hu.astype(np.float32)).to(self.device))
-        inside = resample(torch.from_numpy(lung).to(self.device), shape)
-        with torch.inference_mode():
-            levels = torch.from_numpy(np.unique(lung)).to(self.device)
-            inside = torch.where(inside > levels.max() / 2, levels.max(), 0.0)
-            probability = self._probability(network_input(resample(image, shape), inside, preprocessing))
-            count, channels = probability.shape[:2]
-            probability = resample(probability.flatten(0, 1), crop.shape)
-            probability = probability.reshape(count, channels, *crop.shape)
-            found_bytes: NDArray[np.uint8] = (probability * STEPS).floor().to(torch.uint8).cpu().numpy()
-        return found_bytes
 
-    def _probability(self, image: Tensor) -> Tensor:
-        """Probabilities (slices, outputs, rows, columns) of input, padded to what the network takes."""
-        stride = int(getattr(self._network, "stride", 1))
-        rows, columns = image.shape[-2:]
-        padded = nn.functional.pad(image, (0, -columns % stride, 0, -rows % stride))
-        padded = padded.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._low_precision):
-            logits = self._network(padded)
-        probability: Tensor = torch.sigmoid(logits.float())[:, :, :rows, :columns]
-        return probability
+def meanings(logits: Tensor, rules: Postprocessing) -> list[Tensor]:
+    """Probabilities (slices, rows, columns) of lesion, of consolidation if lesion, and of lung, if told."""
+    if rules.exclusive:
+        background, _, dense = torch.softmax(logits, dim=1).unbind(1)
+        lesion = 1 - background
+        return [lesion, dense / lesion.clamp(min=1e-6)]
+    channels = dict(zip(rules.channels, torch.sigmoid(logits).unbind(1), strict=True))
+    return [channels[name] for name in ("lesion", "consolidation", "lung") if name in channels]
 
 
 def choose_device(device: str) -> str:
@@ -250,6 +232,16 @@ def drop_specks(
     big = np.bincount(parts.ravel()) >= smallest
     big[0] = False
     kept[box] = big[parts]
+    return kept
+
+
+def touching(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The connected parts (26 neighbours) of a mask (z, y, x) that share a voxel with ``other``."""
+    parts, count = ndimage.label(mask, structure=AnyConnection)
+    chosen = np.zeros(count + 1, dtype=np.bool_)
+    chosen[np.unique(parts[other])] = True
+    chosen[0] = False
+    kept: NDArray[np.bool_] = chosen[parts]
     return kept
 
 
@@ -289,14 +281,3 @@ def bounding_box(
         for edge, margin, size in zip(found[0], margins, mask.shape, strict=True)
     )
     return z, y, x
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is computed by the hardware; emulated it is slower than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    flags = Path("/proc/cpuinfo")
-    if device.type != "cpu" or not flags.is_file():
-        return False
-    words = flags.read_text(encoding="ascii", errors="replace").split()
-    return "avx512_bf16" in words or "amx_bf16" in words

@@ -13,27 +13,54 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class AugmentationSpec:
-    """Strengths; each applies to a random part of the slices."""
+    """Strengths; those of HU and lung masks apply to a random part of the slices."""
 
-    scale: float = 0.25
-    """Zoom between 1 / (1 + scale) and 1 + scale: sets without pixel spacing must not matter."""
+    smallest_scale: float = 0.8
+    largest_scale: float = 1.25
+    """Zoom: sets without pixel spacing must not matter."""
     stretch: float = 0.08
     rotation_degrees: float = 15.0
     shift: float = 0.06
+    """Translation along both axes, 1 being half the picture."""
+    flip: bool = True
+    patches: bool = False
+    """Whether the canvas is a window that may lie anywhere in a larger picture, not in its middle."""
     hu_offset: float = 40.0
     hu_slope: float = 0.06
     noise_hu: float = 60.0
+    kernel: float = 0.5
+    """Share of slices that get sharper or softer."""
     lung_jitter: float = 0.5
     """Share of slices whose lung mask is grown, shrunk and frayed like that of a classical method."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.smallest_scale <= self.largest_scale:
+            raise ValueError("the smallest scale must be positive and not above the largest")
+        if not (0 <= self.kernel <= 1 and 0 <= self.lung_jitter <= 1):
+            raise ValueError("kernel and lung_jitter are shares between 0 and 1")
 
 
 @dataclass(frozen=True)
 class SliceBatch:
-    """``hu``, ``lung`` and ``lesion`` (0 to 1) as float tensors (slices, rows, columns)."""
+    """Float tensors: ``hu`` (slices, planes, rows, columns), the others (slices, rows, columns), 0 to 1.
+
+    The middle plane is the slice, those before and after it lie above and below. ``dense`` is the
+    consolidated part of ``lesion``.
+    """
 
     hu: Tensor
     lung: Tensor
     lesion: Tensor
+    dense: Tensor
+
+    def to(self, device: torch.device) -> SliceBatch:
+        """The batch on a device."""
+        return SliceBatch(*(tensor.to(device) for tensor in vars(self).values()))
+
+    def split(self, size: int) -> list[SliceBatch]:
+        """Batches of at most ``size`` slices."""
+        parts = zip(*(tensor.split(size) for tensor in vars(self).values()), strict=True)
+        return [SliceBatch(*tensors) for tensors in parts]
 
 
 def augment(
@@ -43,18 +70,21 @@ def augment(
     moved = _move(batch, shape, spec, rng)
     hu = _disturb_hu(moved.hu, spec, rng)
     lung = disturb_lung(moved.lung, spec.lung_jitter, rng)
-    return SliceBatch(hu, lung, moved.lesion * lung)
+    return SliceBatch(hu, lung, moved.lesion * lung, moved.dense * lung)
 
 
 def _move(
     batch: SliceBatch, shape: tuple[int, int], spec: AugmentationSpec, rng: np.random.Generator
 ) -> SliceBatch:
-    count, rows, columns = batch.hu.shape
-    zoom = np.exp(rng.uniform(-1, 1, count) * math.log1p(spec.scale))
+    count, depth, rows, columns = batch.hu.shape
+    zoom = np.exp(rng.uniform(math.log(spec.smallest_scale), math.log(spec.largest_scale), count))
     stretch = np.exp(rng.uniform(-1, 1, count) * math.log1p(spec.stretch))
-    angle = np.radians(rng.normal(0, spec.rotation_degrees / 2, count))
-    flip = rng.choice([-1.0, 1.0], count)
+    angle = np.radians(rng.uniform(-1, 1, count) * spec.rotation_degrees)
+    flip = rng.choice([-1.0, 1.0], count) if spec.flip else np.ones(count)
     shift = rng.uniform(-spec.shift, spec.shift, (count, 2))
+    if spec.patches:
+        room = [max(1 - size / full, 0) for size, full in ((shape[1], columns), (shape[0], rows))]
+        shift += rng.uniform(-1, 1, (count, 2)) * room
     # output pixel (x, y) in voxels from the centre -> input pixel in voxels from the centre
     matrix = np.empty((count, 2, 3))
     matrix[:, 0, 0] = np.cos(angle) * flip / zoom * stretch
@@ -70,33 +100,41 @@ def _move(
     grid = F.affine_grid(
         torch.from_numpy(matrix).float(), [count, 1, shape[0], shape[1]], align_corners=False
     )
-    planes = torch.stack((batch.hu + 1024, batch.lung, batch.lesion), dim=1)
-    moved = F.grid_sample(planes, grid, align_corners=False)
-    return SliceBatch(moved[:, 0] - 1024, (moved[:, 1] > 0.5).float(), moved[:, 2])
+    masks = torch.stack((batch.lung, batch.lesion, batch.dense), dim=1)
+    moved = F.grid_sample(torch.cat((batch.hu + 1024, masks), dim=1), grid, align_corners=False)
+    hu, lung = moved[:, :depth] - 1024, (moved[:, depth] > 0.5).float()
+    return SliceBatch(hu, lung, moved[:, depth + 1], moved[:, depth + 2])
 
 
 def _disturb_hu(hu: Tensor, spec: AugmentationSpec, rng: np.random.Generator) -> Tensor:
-    count, rows, columns = hu.shape
-    slope = 1 + torch.from_numpy(rng.normal(0, spec.hu_slope / 2, (count, 1, 1))).float()
-    offset = torch.from_numpy(rng.normal(0, spec.hu_offset / 2, (count, 1, 1))).float()
-    hu = (hu + 1000) * slope - 1000 + offset
+    count = len(hu)
+
+    def a_slice(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).float().reshape(count, 1, 1, 1)
+
+    slope = a_slice(1 + rng.normal(0, spec.hu_slope / 2, count))
+    hu = (hu + 1000) * slope - 1000 + a_slice(rng.normal(0, spec.hu_offset / 2, count))
 
     # kernel: positive sharpens, negative smooths
-    soft = F.avg_pool2d(hu[:, None], 3, stride=1, padding=1, count_include_pad=False)[:, 0]
-    sharpness = torch.from_numpy(sometimes(rng, 0.5, rng.uniform(-0.9, 0.6, count))).float()
-    hu = hu + sharpness[:, None, None] * (hu - soft)
+    if spec.kernel:
+        soft = F.avg_pool2d(hu, 3, stride=1, padding=1, count_include_pad=False)
+        hu = hu + a_slice(sometimes(rng, spec.kernel, rng.uniform(-0.9, 0.6, count))) * (hu - soft)
 
     # dose: noise of a random grain
-    strength = torch.from_numpy(sometimes(rng, 0.5, rng.uniform(0, spec.noise_hu, count))).float()
-    seed = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    noise = torch.randn((count, 1, rows, columns), generator=seed)
-    if rng.random() < 0.5:
-        noise = 2 * F.avg_pool2d(noise, 3, stride=1, padding=1)
-    return hu + strength[:, None, None] * noise[:, 0]
+    if spec.noise_hu:
+        strength = a_slice(sometimes(rng, 0.5, rng.uniform(0, spec.noise_hu, count)))
+        seed = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        noise = torch.randn(hu.shape, generator=seed)
+        if rng.random() < 0.5:
+            noise = 2 * F.avg_pool2d(noise, 3, stride=1, padding=1)
+        hu = hu + strength * noise
+    return hu
 
 
 def disturb_lung(lung: Tensor, share: float, rng: np.random.Generator) -> Tensor:
     """Some lung masks (``share`` of them) grown, shrunk and frayed like those of a classical method."""
+    if not share:
+        return lung
     count, rows, columns = lung.shape
     seed = torch.Generator().manual_seed(int(rng.integers(2**31)))
     coarse = torch.randn((count, 1, rows // 12 + 1, columns // 12 + 1), generator=seed)

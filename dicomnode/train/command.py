@@ -38,6 +38,10 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         "--epochs", type=int, help="stop after so many epochs (default: the model's protocol)"
     )
     parser.add_argument("--minutes", type=float, help="stop after so many minutes of training in all")
+    parser.add_argument("--fold", type=int, default=0, help="fold of a cross-validated protocol (from 0)")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the network is trained"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--models", type=Path, help="folder of models (default: the installed ones)")
 
@@ -56,6 +60,8 @@ def run_train(arguments: argparse.Namespace) -> int:
             epochs=arguments.epochs,
             minutes=arguments.minutes,
             resume=arguments.resume,
+            fold=arguments.fold,
+            device=choose_device(arguments.device),
             models=arguments.models,
             progress=show,
         )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dicomnode.segment.card import Figures
 from dicomnode.segment.lesions import LesionModel
 from dicomnode.segment.segmentation import Label
+from dicomnode.train.bodies import in_body
 from dicomnode.train.cases import LabelledCase
 from dicomnode.train.protocol import Split
 
@@ -41,11 +42,19 @@ class Score:
 def score_case(model: LesionModel, case: LabelledCase, use: str) -> list[Score]:
     """Scores of one case over all its slices: lesion, and GGO and consolidation where the truth has them."""
     spacing = (ASSUMED_THICKNESS_MM, case.spacing_mm, case.spacing_mm)
-    found = [
-        model.label(hu[None], lung[None], spacing, lung_known=case.lung_known)[0]
-        for hu, lung in zip(case.hu, case.lung, strict=True)
-    ]
-    pairs = [("lesion", [labels >= Label.GROUND_GLASS for labels in found], case.lesion)]
+    preprocessing = model.card.preprocessing
+    if preprocessing.crop == "body" or preprocessing.context_slices:
+        case = in_body(case)
+        found = list(model.label(np.stack(case.hu), np.stack(case.lung), spacing, lung_known=case.lung_known))
+    else:
+        found = [
+            model.label(hu[None], lung[None], spacing, lung_known=case.lung_known)[0]
+            for hu, lung in zip(case.hu, case.lung, strict=True)
+        ]
+    pairs = []
+    if model.card.postprocessing.finds_lungs and case.lung_known:
+        pairs.append(("lung", [labels > 0 for labels in found], case.lung))
+    pairs += [("lesion", [labels >= Label.GROUND_GLASS for labels in found], case.lesion)]
     if case.consolidation is not None:
         dense = case.consolidation
         pairs += [

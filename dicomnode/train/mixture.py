@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from dicomnode.segment.card import Preprocessing
 from dicomnode.segment.lesions import find_consolidation
-from dicomnode.segment.preprocess import UNKNOWN_LUNG, clip_to_tissue, lung_crop, resample, resampled_shape
+from dicomnode.segment.preprocess import UNKNOWN_LUNG, clip_to_tissue, input_shape, lung_crop, resample
 from dicomnode.train.augment import disturb_lung, sometimes
 from dicomnode.train.cases import LabelledCase
 
@@ -89,7 +89,7 @@ def prepare_examples(case: LabelledCase, preprocessing: Preprocessing, weak_spli
             np.stack([a[crop.slices].astype(np.float32) for a in (hu, inside, lesion & inside, dense)])
         )
         stack[HU] = clip_to_tissue(stack[HU])
-        stack = resample(stack, resampled_shape(crop.shape, spacing, preprocessing.spacing_mm))
+        stack = resample(stack, input_shape(crop.shape, spacing, preprocessing))
         weight = WEAK_SPLIT if case.consolidation is None else 1.0
         examples.append(Example(stack, weight, case.lung_known))
     return examples

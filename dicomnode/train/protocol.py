@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from dicomnode.train.augment import AugmentationSpec
 from dicomnode.train.cases import DataError
 
 TRAINING_FILE = "training.toml"
+OPTIMIZERS = ("sgd", "adam")
+LOSSES = ("bce_dice", "rmi")
+SCHEDULES = ("cosine", "constant", "plateau")
 
 
 @dataclass(frozen=True)
@@ -30,26 +34,50 @@ class Split:
 
 @dataclass(frozen=True)
 class Protocol:
-    """Numbers of one training; ``rows`` and ``columns`` are the canvas the slices are cut to."""
+    """Numbers of one training; ``rows`` and ``columns`` are the canvas the slices are cut to.
+
+    ``loss`` is ``bce_dice`` (cross-entropy and ``dice_weight`` times Dice) or ``rmi`` (region mutual
+    information, with ``cross_entropy_share``). ``schedule`` is ``cosine`` (after a linear rise over
+    ``warmup_epochs``), ``constant``, or ``plateau``: the rate is multiplied by ``plateau_factor`` after
+    ``plateau_patience`` epochs without a lower validation loss, and training ends when it falls to
+    ``smallest_rate``. ``micro_batch`` slices are computed at once and their gradients summed up to a batch.
+    """
 
     seed: int
     epochs: int
     batch_size: int
     learning_rate: float
-    momentum: float
     weight_decay: float
-    warmup_epochs: float
     negatives_per_positive: float
-    dice_weight: float
-    average_decay: float
     rows: int
     columns: int
+    momentum: float = 0.9
+    warmup_epochs: float = 0.0
+    dice_weight: float = 0.0
+    average_decay: float = 0.0
+    optimizer: str = "sgd"
+    loss: str = "bce_dice"
+    cross_entropy_share: float = 0.5
+    schedule: str = "cosine"
+    plateau_factor: float = 0.1
+    plateau_patience: int = 10
+    smallest_rate: float = 0.0
+    micro_batch: int | None = None
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1 or self.rows < 1 or self.columns < 1:
-            raise ValueError("epochs, batch size, rows and columns must be positive")
+        if min(self.epochs, self.batch_size, self.rows, self.columns, self.micro_batch or 1) < 1:
+            raise ValueError("epochs, batch sizes, rows and columns must be positive")
         if not 0 <= self.average_decay < 1:
             raise ValueError("average_decay must lie in [0, 1)")
+        if not 0 <= self.cross_entropy_share <= 1:
+            raise ValueError("cross_entropy_share must lie in [0, 1]")
+        for key, value, known in (
+            ("optimizer", self.optimizer, OPTIMIZERS),
+            ("loss", self.loss, LOSSES),
+            ("schedule", self.schedule, SCHEDULES),
+        ):
+            if value not in known:
+                raise ValueError(f"{key} must be one of {', '.join(known)}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -126,30 +154,68 @@ def read_ensemble(directory: Path) -> tuple[EnsembleProtocol, Folds] | None:
     return _build(EnsembleProtocol, document["protocol"], path), _build(Folds, values, path)
 
 
-def read_protocol(directory: Path) -> tuple[Protocol, Split]:
+def read_protocol(directory: Path, fold: int = 0) -> tuple[Protocol, Split]:
     """Protocol and split of the model in ``directory``.
+
+    With ``[cross_validation]`` instead of ``[split]``, group ``fold`` is tested, the next one validates, the
+    others are trained on.
 
     Raises
     ------
     DataError
-        If the file is missing, has unknown or missing keys or values that can't be.
+        If the file is missing, has unknown or missing keys or values that can't be, or lacks the fold.
     """
     path = directory / TRAINING_FILE
+    document = _document(path)
+    protocol = _build(Protocol, document["protocol"], path)
+    if "split" in document:
+        if fold:
+            raise DataError(f"{path} has one split, not folds; leave the fold out")
+        return protocol, _build(Split, document["split"], path)
+    groups = document["cross_validation"].get("groups", [])
+    if not 0 <= fold < len(groups):
+        raise DataError(f"{path} has folds 0 to {len(groups) - 1}, not {fold}")
+    turned = groups[fold:] + groups[:fold]
+    split = {
+        "test": turned[0],
+        "validation": turned[1],
+        "train": [name for group in turned[2:] for name in group],
+    }
+    return protocol, _build(Split, split, path)
+
+
+def read_augmentation(directory: Path) -> AugmentationSpec:
+    """``[augmentation]`` of the model in ``directory``, the defaults where it says nothing.
+
+    Raises
+    ------
+    DataError
+        As :func:`read_protocol`.
+    """
+    path = directory / TRAINING_FILE
+    spec: AugmentationSpec = _build(AugmentationSpec, _document(path).get("augmentation", {}), path)
+    return spec
+
+
+def _document(path: Path) -> dict[str, Any]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path} can't be read: {error}") from error
-    if document.keys() != {"protocol", "split"}:
-        raise DataError(f"{path} must have the sections [protocol] and [split] and no other")
-    split = {name: tuple(cases) for name, cases in document["split"].items()}
-    return _build(Protocol, document["protocol"], path), _build(Split, split, path)
+    if document.keys() - {"augmentation"} not in ({"protocol", "split"}, {"protocol", "cross_validation"}):
+        raise DataError(
+            f"{path} must have the sections [protocol], [split] or [cross_validation], "
+            "perhaps [augmentation], and no other"
+        )
+    return document
 
 
 def _build(cls: type[Any], values: dict[str, Any], path: Path) -> Any:
-    names = {entry.name for entry in fields(cls)}
-    if values.keys() != names:
-        wrong = ", ".join(sorted(values.keys() ^ names))
-        raise DataError(f"{path}: {cls.__name__.lower()} has unknown or lacks keys: {wrong}")
+    known = {entry.name: entry for entry in fields(cls)}
+    required = {name for name, entry in known.items() if entry.default is MISSING}
+    if wrong := sorted((values.keys() - known.keys()) | (required - values.keys())):
+        raise DataError(f"{path}: {cls.__name__.lower()} has unknown or lacks keys: {', '.join(wrong)}")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     try:
         return cls(**values)
     except (TypeError, ValueError) as error:

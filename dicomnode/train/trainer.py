@@ -14,16 +14,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dicomnode.segment.card import Preprocessing
-from dicomnode.segment.preprocess import normalise
-from dicomnode.train.augment import AugmentationSpec
-from dicomnode.train.losses import bce_dice
+from dicomnode.segment.card import ModelCard
+from dicomnode.segment.inference import has_bfloat16
+from dicomnode.segment.lesions import meanings
+from dicomnode.train.augment import AugmentationSpec, SliceBatch
+from dicomnode.train.losses import channels_bce_dice, rmi
 from dicomnode.train.protocol import Protocol
-from dicomnode.train.slices import Slice, epoch_batches, erase_lesions, stack_slices
+from dicomnode.train.slices import (
+    Slice,
+    epoch_batches,
+    erase_lesions,
+    network_planes,
+    stack_slices,
+    targets,
+)
 
 CHECKPOINT_FILE = "checkpoint.pt"
 LOG_FILE = "log.csv"
-LOG_COLUMNS = ("epoch", "learning_rate", "loss", "validation_dice", "seconds")
+LOG_COLUMNS = ("epoch", "learning_rate", "loss", "validation_loss", "validation_dice", "seconds")
 
 
 @dataclass
@@ -39,20 +47,48 @@ class TrainingState:
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0
+    plateau_rate: float = 0.0
+    """Learning rate of a training that goes by plateaus, and what it goes by."""
+    least_loss: float = math.inf
+    epochs_above_least: int = 0
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are."""
+        return next(self.network.parameters()).device
 
 
-def new_state(network: nn.Module, protocol: Protocol) -> TrainingState:
+NUMBERS = (
+    "best_dice",
+    "epoch",
+    "step",
+    "seconds",
+    "plateau_rate",
+    "least_loss",
+    "epochs_above_least",
+)
+"""Fields of the state that are plain numbers."""
+
+
+def new_state(network: nn.Module, protocol: Protocol, device: str = "cpu") -> TrainingState:
     """State before the first epoch."""
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=protocol.learning_rate,
-        momentum=protocol.momentum,
-        nesterov=True,
-        weight_decay=protocol.weight_decay,
-    )
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer: torch.optim.Optimizer
+    if protocol.optimizer == "adam":
+        optimizer = torch.optim.Adam(
+            network.parameters(), lr=protocol.learning_rate, weight_decay=protocol.weight_decay
+        )
+    else:
+        optimizer = torch.optim.SGD(
+            network.parameters(),
+            lr=protocol.learning_rate,
+            momentum=protocol.momentum,
+            nesterov=protocol.momentum > 0,
+            weight_decay=protocol.weight_decay,
+        )
     average = copy.deepcopy(network).eval()
-    return TrainingState(network, average, optimizer, copy.deepcopy(average.state_dict()))
+    best = copy.deepcopy(average.state_dict())
+    return TrainingState(network, average, optimizer, best, plateau_rate=protocol.learning_rate)
 
 
 def save_state(state: TrainingState, path: Path) -> None:
@@ -64,10 +100,7 @@ def save_state(state: TrainingState, path: Path) -> None:
             "average": state.average.state_dict(),
             "optimizer": state.optimizer.state_dict(),
             "best": state.best,
-            "best_dice": state.best_dice,
-            "epoch": state.epoch,
-            "step": state.step,
-            "seconds": state.seconds,
+            "numbers": {name: getattr(state, name) for name in NUMBERS},
         },
         partial,
     )
@@ -81,8 +114,8 @@ def restore_state(state: TrainingState, path: Path) -> None:
     state.average.load_state_dict(saved["average"])
     state.optimizer.load_state_dict(saved["optimizer"])
     state.best = saved["best"]
-    state.best_dice, state.epoch = saved["best_dice"], saved["epoch"]
-    state.step, state.seconds = saved["step"], saved["seconds"]
+    for name in NUMBERS:
+        setattr(state, name, saved["numbers"][name])
 
 
 def train_network(
@@ -90,8 +123,9 @@ def train_network(
     positives: list[Slice],
     healthy: list[Slice],
     validation: list[Slice],
-    preprocessing: Preprocessing,
+    card: ModelCard,
     protocol: Protocol,
+    spec: AugmentationSpec,
     out: Path,
     *,
     minutes: float | None = None,
@@ -99,13 +133,14 @@ def train_network(
 ) -> TrainingState:
     """Train until the protocol's epochs, or ``minutes`` of training in all, are over.
 
-    The learning rate rises linearly, then falls as a half cosine over whichever of the two ends first. Each
-    epoch draws from its own random generator, so a resumed training repeats an unbroken one. After each epoch
-    the averaged weights are scored and checkpoint and log written into ``out``. ``progress`` gets the epoch,
-    the part of all training done and the mean loss so far.
+    Each epoch draws from its own random generator, so a resumed training repeats an unbroken one. After each
+    epoch the averaged weights are scored and checkpoint and log written into ``out``. ``progress`` gets the
+    epoch, the part of all training done and the mean loss so far.
     """
-    negatives = healthy + [erase_lesions(item) for item in positives]
-    spec, shape = AugmentationSpec(), (protocol.rows, protocol.columns)
+    negatives = healthy
+    if card.preprocessing.outside_hu is not None:
+        negatives = healthy + [erase_lesions(item) for item in positives]
+    shape = (protocol.rows, protocol.columns)
     done = _fraction_done(state, protocol, minutes, 0.0)
     while state.epoch < protocol.epochs and done < 1:
         started = time.monotonic()
@@ -120,59 +155,95 @@ def train_network(
             done = max(
                 _fraction_done(state, protocol, minutes, part[1]), (state.epoch + part[0]) / protocol.epochs
             )
-            rate = _learning_rate(protocol, state.epoch + part[0], min(done, 1.0))
-            image = normalise(batch.hu, batch.lung > 0.5, preprocessing)
-            losses.append(_step(state, image, batch.lesion, batch.lung, rate, protocol))
+            if done >= 1 and losses:
+                break
+            rate = _learning_rate(state, protocol, state.epoch + part[0], min(done, 1.0))
+            losses.append(_step(state, batch, card, rate, protocol))
             if progress is not None:
                 progress(state.epoch, min(done, 1.0), sum(losses) / len(losses))
         state.epoch += 1
-        dice = slices_dice(state.average, validation, preprocessing)
+        loss, dice = score_slices(state.average, validation, card, protocol)
         if dice >= state.best_dice:
             state.best_dice, state.best = dice, copy.deepcopy(state.average.state_dict())
+        _mind_plateau(state, loss, protocol)
         state.seconds += time.monotonic() - started
         done = _fraction_done(state, protocol, minutes, 0.0)
         save_state(state, out / CHECKPOINT_FILE)
-        _log(out / LOG_FILE, state, rate, float(np.mean(losses)), dice)
+        _log(out / LOG_FILE, state, rate, float(np.mean(losses)), loss, dice)
     return state
 
 
-def slices_dice(
-    network: nn.Module, items: list[Slice], preprocessing: Preprocessing, threshold: float = 0.5
-) -> float:
-    """Dice over all voxels of some slices at the network's spacing; 1 if neither side marks anything."""
+def score_slices(
+    network: nn.Module, items: list[Slice], card: ModelCard, protocol: Protocol
+) -> tuple[float, float]:
+    """Mean loss, and Dice of the lesion over all voxels at the network's resolution.
+
+    The Dice is 1 if neither side marks anything.
+    """
     overlap = total = 0.0
+    losses: list[float] = []
     network.eval()
     stride = int(getattr(network, "stride", 1))
+    device = next(network.parameters()).device
+    size = protocol.micro_batch or protocol.batch_size
     with torch.inference_mode():
-        for start in range(0, len(items), 8):
-            batch = stack_slices(items[start : start + 8], stride)
-            image = normalise(batch.hu, batch.lung > 0.5, preprocessing)[:, None]
-            probability = torch.sigmoid(network(image)[:, 0])
-            found = (probability >= threshold) & (batch.lung > 0.5)
+        for start in range(0, len(items), size):
+            batch = stack_slices(items[start : start + size], stride).to(device)
+            logits = _logits(network, batch, card)
+            losses.append(float(_loss(logits, batch, card, protocol)))
+            lesion = meanings(logits, card.postprocessing)[0]
+            found = (lesion >= card.postprocessing.probability_threshold) & (batch.lung > 0.5)
             truth = batch.lesion > 0.5
             overlap += 2 * float((found & truth).sum())
             total += float(found.sum() + truth.sum())
-    return overlap / total if total else 1.0
+    return float(np.mean(losses)), overlap / total if total else 1.0
 
 
-def _step(
-    state: TrainingState, image: Tensor, lesion: Tensor, lung: Tensor, rate: float, protocol: Protocol
-) -> float:
+def _step(state: TrainingState, batch: SliceBatch, card: ModelCard, rate: float, protocol: Protocol) -> float:
     for group in state.optimizer.param_groups:
         group["lr"] = rate
     state.network.train()
-    logits = state.network(image[:, None].contiguous(memory_format=torch.channels_last))[:, 0]
-    loss = bce_dice(logits, lesion, lung, protocol.dice_weight)
-    if not torch.isfinite(loss):
-        raise FloatingPointError(
-            f"the loss became {loss.item()} in epoch {state.epoch}; lower the learning rate"
-        )
     state.optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    sum_of_losses, count = 0.0, len(batch.lung)
+    for part in batch.to(state.device).split(protocol.micro_batch or count):
+        loss = _loss(_logits(state.network, part, card), part, card, protocol) * len(part.lung) / count
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss became {loss.item()} in epoch {state.epoch}; lower the learning rate"
+            )
+        loss.backward()  # type: ignore[no-untyped-call]
+        sum_of_losses += float(loss.item())
     state.optimizer.step()
     state.step += 1
     _average(state, min(protocol.average_decay, (1 + state.step) / (10 + state.step)))
-    return float(loss.item())
+    return sum_of_losses
+
+
+def _logits(network: nn.Module, batch: SliceBatch, card: ModelCard) -> Tensor:
+    image = network_planes(batch, card.preprocessing).contiguous(memory_format=torch.channels_last)
+    device = image.device  # on CPUs float32 trains such small networks as fast
+    low_precision = device.type == "cuda" and has_bfloat16(device)
+    with torch.autocast(device.type, torch.bfloat16, enabled=low_precision):
+        logits: Tensor = network(image)
+    return logits.float()
+
+
+def _loss(logits: Tensor, batch: SliceBatch, card: ModelCard, protocol: Protocol) -> Tensor:
+    target, weight = targets(batch, card.postprocessing.channels)
+    if protocol.loss == "rmi":
+        return rmi(logits, target, weight, protocol.cross_entropy_share)
+    return channels_bce_dice(logits, target, weight, protocol.dice_weight)
+
+
+def _mind_plateau(state: TrainingState, loss: float, protocol: Protocol) -> None:
+    """Lower the rate of plateaus when the validation loss hasn't fallen for too long."""
+    if loss < state.least_loss:
+        state.least_loss, state.epochs_above_least = loss, 0
+        return
+    state.epochs_above_least += 1
+    if state.epochs_above_least > protocol.plateau_patience:
+        state.plateau_rate *= protocol.plateau_factor
+        state.epochs_above_least = 0
 
 
 def _average(state: TrainingState, decay: float) -> None:
@@ -192,21 +263,29 @@ def _steps(positives: list[Slice], negatives: list[Slice], protocol: Protocol) -
 def _fraction_done(
     state: TrainingState, protocol: Protocol, minutes: float | None, running_seconds: float
 ) -> float:
+    if protocol.schedule == "plateau" and state.plateau_rate <= protocol.smallest_rate:
+        return 1.0
     by_epochs = state.epoch / protocol.epochs
     if minutes is None:
         return by_epochs
     return max(by_epochs, (state.seconds + running_seconds) / (60 * minutes))
 
 
-def _learning_rate(protocol: Protocol, epoch: float, done: float) -> float:
+def _learning_rate(state: TrainingState, protocol: Protocol, epoch: float, done: float) -> float:
+    if protocol.schedule == "plateau":
+        return state.plateau_rate
     rise = min((epoch + 0.01) / protocol.warmup_epochs, 1.0) if protocol.warmup_epochs > 0 else 1.0
-    return protocol.learning_rate * rise * max(0.5 * (1 + math.cos(math.pi * done)), 0.001)
+    fall = max(0.5 * (1 + math.cos(math.pi * done)), 0.001) if protocol.schedule == "cosine" else 1.0
+    return protocol.learning_rate * rise * fall
 
 
-def _log(path: Path, state: TrainingState, rate: float, loss: float, dice: float) -> None:
+def _log(
+    path: Path, state: TrainingState, rate: float, loss: float, validation_loss: float, dice: float
+) -> None:
     fresh = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         if fresh:
             writer.writerow(LOG_COLUMNS)
-        writer.writerow((state.epoch, f"{rate:.6f}", f"{loss:.5f}", f"{dice:.5f}", f"{state.seconds:.0f}"))
+        scores = (f"{value:.5f}" for value in (loss, validation_loss, dice))
+        writer.writerow((state.epoch, f"{rate:.3g}", *scores, f"{state.seconds:.0f}"))

@@ -14,7 +14,7 @@ from dicomnode.segment.card import CARD_FILE, ModelCard, models_directory, read_
 from dicomnode.segment.networks.factory import build_network
 from dicomnode.train.cases import DataError, LabelledCase
 from dicomnode.train.datasets import load_cases
-from dicomnode.train.protocol import TRAINING_FILE, Protocol, read_protocol
+from dicomnode.train.protocol import TRAINING_FILE, Protocol, read_augmentation, read_protocol
 from dicomnode.train.slices import Slice, prepare_slices
 from dicomnode.train.trainer import CHECKPOINT_FILE, TrainingState, new_state, restore_state, train_network
 
@@ -27,6 +27,8 @@ def train_model(
     epochs: int | None = None,
     minutes: float | None = None,
     resume: bool = False,
+    fold: int = 0,
+    device: str = "cpu",
     models: Path | None = None,
     progress: Callable[[int, float, float], None] | None = None,
 ) -> ModelCard:
@@ -41,6 +43,10 @@ def train_model(
         Other ends than the protocol's; the learning rate falls to zero by then.
     resume:
         Go on from the checkpoint in ``out``, if there is one.
+    fold:
+        Which fold of a protocol with cross-validation.
+    device:
+        ``cpu`` or ``cuda``.
     progress:
         Gets the epoch, the part of all training done (0 to 1) and the epoch's mean loss so far.
 
@@ -53,7 +59,7 @@ def train_model(
     """
     source = (models_directory() if models is None else models) / name
     card = read_card(source)
-    protocol, split = read_protocol(source)
+    protocol, split = read_protocol(source, fold)
     if epochs is not None:
         protocol = Protocol(**{**vars(protocol), "epochs": epochs})
     checkpoint = out / CHECKPOINT_FILE
@@ -70,7 +76,7 @@ def train_model(
     validation = _slices(cases, split.validation, card)
 
     torch.manual_seed(protocol.seed)
-    state = new_state(build_network(card.network), protocol)
+    state = new_state(build_network(card.network), protocol, device)
     if checkpoint.exists():
         restore_state(state, checkpoint)
     train_network(
@@ -78,8 +84,9 @@ def train_model(
         positives,
         healthy,
         validation,
-        card.preprocessing,
+        card,
         protocol,
+        read_augmentation(source),
         out,
         minutes=minutes,
         progress=progress,
@@ -89,7 +96,7 @@ def train_model(
 
 def export_model(state: TrainingState, card: ModelCard, out: Path) -> ModelCard:
     """The best weights as safetensors in ``out``, with protocol and card, older figures left out."""
-    tensors = {name: tensor.contiguous() for name, tensor in state.best.items()}
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in state.best.items()}
     save_file(tensors, out / card.weights.file)
     (out / card.weights.file).chmod(0o644)
     text = (card.directory / CARD_FILE).read_text(encoding="utf-8")
@@ -107,4 +114,5 @@ def export_model(state: TrainingState, card: ModelCard, out: Path) -> ModelCard:
 def _slices(cases: dict[str, LabelledCase], names: tuple[str, ...], card: ModelCard) -> list[Slice]:
     if missing := sorted(set(names) - cases.keys()):
         raise DataError(f"the data lack {', '.join(missing)}, which the split of {card.name} names")
-    return [item for name in names for item in prepare_slices(cases[name], card.preprocessing)]
+    split_hu = card.postprocessing.consolidation_hu
+    return [item for name in names for item in prepare_slices(cases[name], card.preprocessing, split_hu)]

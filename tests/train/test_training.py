@@ -141,7 +141,7 @@ def test_a_model_that_is_not_there_and_data_that_lack_a_case_are_told(workshop: 
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ("momentum", "momemtum", "unknown or lacks keys: momemtum, momentum"),
+        ("weight_decay", "weigth_decay", "unknown or lacks keys: weight_decay, weigth_decay"),
         ("test = []", 'test = ["case01"]', "twice"),
         ("epochs = 10", "epochs = 0", "must be positive"),
         ("[split]", "[spilt]", "sections"),
