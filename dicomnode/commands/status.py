@@ -1,4 +1,4 @@
-"""list the series the node knows and their states
+"""list the series the node knows and their states, and what waits for each destination
 
 Examples:
   dicomnode status --config /etc/dicomnode/dicomnode.toml
@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 
 from dicomnode.commands.common import CommandError, add_config_argument, read_config
+from dicomnode.commands.destination_state import DESTINATION_COLUMNS, destination_states
 from dicomnode.spool.errors import LedgerError
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.records import SeriesRecord
@@ -36,20 +37,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the series; 1 when one of them failed."""
+    configured = [destination.name for destination in read_config(arguments).destination]
     with open_ledger(arguments) as ledger:
         series = ledger.list_series(*(SeriesState(state) for state in arguments.state or ()))
-        backlog = ledger.outbox.backlog()
+        destinations = destination_states(ledger, configured)
     if arguments.json:
-        print_json({"series": [asdict(one) for one in series], "backlog": [asdict(one) for one in backlog]})
+        print_json(
+            {
+                "series": [asdict(one) for one in series],
+                "backlog": [asdict(one.backlog) for one in destinations if one.backlog],
+                "destinations": [one.as_json() for one in destinations],
+            }
+        )
     else:
         print_table("Series", COLUMNS, (_row(one) for one in series))
         counts = Counter(one.state.value for one in series)
         console().print(", ".join(f"{n} {state}" for state, n in sorted(counts.items())) or "no series yet")
-        for waiting in backlog:
-            console().print(
-                f"{waiting.pending} result objects wait for {waiting.destination}, the oldest since "
-                f"{when(waiting.oldest_created_at)}: {waiting.last_error or 'not tried yet'}"
-            )
+        if destinations:
+            print_table("Destinations", DESTINATION_COLUMNS, (one.row() for one in destinations))
+        for destination in destinations:
+            for sentence in destination.sentences():
+                console().print(sentence, markup=False)
     return 1 if any(one.state is SeriesState.FAILED for one in series) else 0
 
 

@@ -93,8 +93,11 @@ class CommitmentRequester:
         self._ledger.asked_of_destinations.not_taken(transaction_uid, error)
         if error != self._told:  # the same again would tell nobody anything new
             self._told = error
-            level = logging.ERROR if permanent else logging.WARNING
-            LOGGER.log(level, "storage commitment not asked for: %s", error, extra={"destination": name})
+            extra = {"destination": name}
+            if permanent:
+                LOGGER.error("storage commitment is not offered: %s", error, extra=extra)
+            else:
+                LOGGER.warning("storage commitment not asked for, next time later: %s", error, extra=extra)
 
     def _patience_seconds(self, deliveries: Sequence[DeliveryRecord]) -> float:
         """As long again as the oldest has waited so far: 5 min, 10 min, 20 min ... 6 h."""

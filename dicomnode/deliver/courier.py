@@ -167,8 +167,9 @@ class Courier:
             case Verdict.OBJECT_REFUSED | Verdict.KIND_REFUSED:
                 whole_kind = outcome.verdict is Verdict.KIND_REFUSED
                 substitute = self._ledger.outbox.refused(delivery, outcome.error, whole_kind=whole_kind)
-                instead = "a picture goes instead" if substitute else "nothing goes instead"
-                LOGGER.warning("refused for good, %s: %s", instead, outcome.error, extra=extra)
+                LOGGER.warning(
+                    "refused for good: %s", outcome.error, extra={**extra, "picture_instead": substitute}
+                )
                 self._answers_again(current)
             case Verdict.UNREACHABLE:
                 self._destination_failed(outcome, current)
@@ -189,8 +190,8 @@ class Courier:
         self, delivery: DeliveryRecord, outcome: SendOutcome, wait: float, extra: dict[str, str]
     ) -> None:
         self._ledger.outbox.failed(delivery, outcome.error, self._clock() + wait)
-        level = logging.DEBUG if delivery.attempts else logging.WARNING  # the first time tells it all
-        LOGGER.log(level, "not delivered, next attempt in %.0f s: %s", wait, outcome.error, extra=extra)
+        if delivery.attempts == 0:  # the first time tells it all
+            LOGGER.warning("not delivered, next attempt in %.0f s: %s", wait, outcome.error, extra=extra)
 
     def _destination_failed(self, outcome: SendOutcome, current: _Round) -> None:
         """Open the circuit breaker."""

@@ -46,6 +46,15 @@ class AskedOfDestinations:
             ).fetchone()
         return None if row[0] is None else float(row[0])
 
+    def unpromised(self, destination: str) -> int:
+        """How many delivered objects it has not promised to keep, whether asked for already or not."""
+        with self._database.read() as connection:
+            row = connection.execute(
+                "SELECT count(*) FROM delivery WHERE state = ? AND destination = ? AND wants_commitment",
+                (DeliveryState.DELIVERED, destination),
+            ).fetchone()
+        return int(row[0])
+
     def asked(
         self,
         transaction_uid: str,

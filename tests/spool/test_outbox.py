@@ -234,3 +234,57 @@ def test_a_senders_request_is_kept_until_it_is_reported(ledger: Ledger, clock: C
     asked.reported(request)
     assert not asked.waiting()
     assert "storage commitment reported to SCANNER" in ledger.show(SERIES).events[-1].text
+
+
+def test_what_the_destination_warned_of_stays_with_the_delivery(ledger: Ledger) -> None:
+    analyzed(ledger, [PACS])
+    ledger.outbox.succeeded(due(ledger, "seg"), "stored with elements discarded (B006)")
+    details = ledger.show(SERIES)
+    assert details.deliveries[0].last_error == "stored with elements discarded (B006)"
+    assert details.events[-1].text == "seg to pacs: stored with elements discarded (B006)"
+
+
+def test_a_destination_that_answers_is_no_longer_left_alone(ledger: Ledger, clock: Clock) -> None:
+    analyzed(ledger, [PACS])
+    ledger.outbox.destination_failed("pacs", "no connection", clock.now + 900)
+    ledger.outbox.destination_answers("pacs")
+    assert ledger.outbox.destination("pacs").failures == 0
+    assert kinds(ledger) == ["seg", "sr"]
+
+
+def test_a_single_object_may_wait_for_longer_than_the_destination(ledger: Ledger, clock: Clock) -> None:
+    analyzed(ledger, [PACS])
+    ledger.outbox.failed(due(ledger, "seg"), "A700", clock.now + 5000)
+    ledger.outbox.bring_forward("pacs", clock.now + 900, clock.now + 6000)
+    assert kinds(ledger) == ["sr"]
+    ledger.outbox.bring_forward("pacs", clock.now + 900)
+    assert kinds(ledger) == ["seg", "sr"]
+
+
+def test_an_object_that_is_lost_again_and_again_is_sent_less_and_less_often(
+    ledger: Ledger, clock: Clock
+) -> None:
+    analyzed(ledger, [ARCHIVE])
+    asked = ledger.asked_of_destinations
+    waits = []
+    for number in range(12):
+        deliver_all(ledger, "archive")
+        assert asked.unpromised("archive") == 2
+        waiting = asked.to_ask("archive")
+        asked.asked(f"2.25.{number}", "archive", waiting, clock.now + 600)
+        asked.answered(f"2.25.{number}", [], [one.sop_instance_uid for one in waiting])
+        waits.append((ledger.outbox.next_attempt_at("archive") or 0) - clock.now)
+        clock.now += waits[-1]
+    assert waits[:4] == [0, 60, 120, 240]
+    assert waits[-1] == 6 * 3600
+
+
+def test_a_request_that_came_to_nothing_is_in_the_story_once(ledger: Ledger, clock: Clock) -> None:
+    analyzed(ledger, [ARCHIVE])
+    deliver_all(ledger, "archive")
+    asked = ledger.asked_of_destinations
+    for number in (1, 2):
+        asked.asked(f"2.25.{number}", "archive", asked.to_ask("archive"), clock.now)
+        asked.not_taken(f"2.25.{number}", "not offered")
+    texts = [event.text for event in ledger.show(SERIES).events]
+    assert texts.count("no storage commitment: not offered") == 1
