@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tomllib
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from dicomnode.segment.card_file import (
+    CARD_FILE,
+    LESIONS,
+    ModelError,
+    build_section,
+    kind_of,
+    model_folders,
+    read_document,
+    sha256_of,
+    verify_weights,
+)
 from dicomnode.segment.segmentation import ModelIdentity
 
-CARD_FILE = "model.toml"
+__all__ = ["CARD_FILE", "ModelError", "sha256_of"]  # what the cards' readers need beside the cards
+
 MODELS_VARIABLE = "DICOMNODE_MODELS"
 
 CROPS = ("lungs", "body")
@@ -23,12 +33,6 @@ OUTPUTS = (
     ("background", "ggo", "high_opacity"),
 )
 """What a network's channels may mean; those with a background exclude each other, others don't."""
-
-T = TypeVar("T")
-
-
-class ModelError(Exception):
-    """A model can't be used; one sentence that says which, why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +210,7 @@ def models_directory() -> Path:
 
 
 def installed_models(models: Path | None = None) -> list[ModelCard]:
-    """Cards of all models in a folder (default :func:`models_directory`), by name, checksums verified.
+    """Cards of all lesion models in a folder (default :func:`models_directory`), by name, checksums verified.
 
     Raises
     ------
@@ -214,7 +218,7 @@ def installed_models(models: Path | None = None) -> list[ModelCard]:
         If a card or its weights are wrong.
     """
     root = models_directory() if models is None else models
-    return [load_card(card.parent) for card in sorted(root.glob(f"*/{CARD_FILE}"))]
+    return [load_card(directory) for directory in model_folders(root, LESIONS)]
 
 
 def load_installed_card(name: str, models: Path | None = None) -> ModelCard:
@@ -230,6 +234,8 @@ def load_installed_card(name: str, models: Path | None = None) -> ModelCard:
     if name not in known:
         listed = ", ".join(known) or "none"
         raise ModelError(f"no model {name!r} in {root}; installed are: {listed}")
+    if (kind := kind_of(root / name)) != LESIONS:
+        raise ModelError(f"model {name!r} in {root} finds {kind}, no lesions; choose another")
     return load_card(root / name)
 
 
@@ -242,16 +248,7 @@ def load_card(directory: Path) -> ModelCard:
         If the card can't be read, has unknown or missing keys, or the weights are missing or others.
     """
     card = read_card(directory)
-    if not card.weights_path.is_file():
-        raise ModelError(
-            f"model {card.name}: the weights {card.weights_path} are missing; reinstall the model"
-        )
-    found = sha256_of(card.weights_path)
-    if found != card.weights.sha256:
-        raise ModelError(
-            f"model {card.name}: the weights {card.weights_path} have SHA-256 {found}, "
-            f"the card says {card.weights.sha256}; reinstall the model"
-        )
+    verify_weights(card.name, card.weights_path, card.weights.sha256)
     return card
 
 
@@ -263,13 +260,7 @@ def read_card(directory: Path) -> ModelCard:
     ModelError
         If the card can't be read or has unknown or missing keys.
     """
-    path = directory / CARD_FILE
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ModelError(f"no model card at {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ModelError(f"the model card {path} is no valid TOML: {error}") from error
+    path, document = directory / CARD_FILE, read_document(directory)
     sections: dict[str, type[Any]] = {
         "preprocessing": Preprocessing,
         "network": NetworkSpec,
@@ -279,51 +270,11 @@ def read_card(directory: Path) -> ModelCard:
     values: dict[str, Any] = {"directory": directory}
     for key, value in document.items():
         if key in sections:
-            values[key] = _build(sections[key], value, f"{path} [{key}]")
+            values[key] = build_section(sections[key], value, f"{path} [{key}]")
         elif key == "figures":
             tables = value if isinstance(value, list) else [value]
-            values[key] = tuple(_build(Figures, table, f"{path} [[figures]]") for table in tables)
+            values[key] = tuple(build_section(Figures, table, f"{path} [[figures]]") for table in tables)
         else:
             values[key] = value
     values.setdefault("figures", ())
-    return _build(ModelCard, values, str(path))
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _build(cls: type[T], values: object, where: str) -> T:
-    """``cls`` from a table, every key known, none missing, each value of its field's type."""
-    if not isinstance(values, dict):
-        raise ModelError(f"{where} must be a table")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    known = {entry.name: entry for entry in fields(cls)}  # type: ignore[arg-type]
-    if unknown := sorted(values.keys() - known.keys()):
-        raise ModelError(f"{where}: unknown key {', '.join(unknown)}; known are {', '.join(known)}")
-    required = {n for n, e in known.items() if e.default is MISSING and e.default_factory is MISSING}
-    if missing := sorted(required - values.keys()):
-        raise ModelError(f"{where}: {', '.join(missing)} missing")
-    for name, value in values.items():
-        if not _has_type(value, str(known[name].type)):
-            raise ModelError(f"{where}: {name} must be {known[name].type}, got {value!r}")
-    try:
-        return cls(**values)
-    except ValueError as error:
-        raise ModelError(f"{where}: {error}") from error
-
-
-def _has_type(value: object, annotation: str) -> bool:
-    annotation = annotation.removesuffix(" | None")
-    if annotation in ("float", "int"):
-        number = isinstance(value, int) or (annotation == "float" and isinstance(value, float))
-        return number and not isinstance(value, bool)
-    if annotation == "str":
-        return isinstance(value, str)
-    if annotation == "tuple[str, ...]":
-        return isinstance(value, tuple) and all(isinstance(item, str) for item in value)
-    if annotation == "dict[str, int]":
-        return isinstance(value, dict) and all(type(item) is int for item in value.values())
-    return True
+    return build_section(ModelCard, values, str(path))
