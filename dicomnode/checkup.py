@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dicomnode.checkup_tls import check_own_tls, check_tls_towards
 from dicomnode.config import LOOPBACK, Config
 from dicomnode.deliver.peer import Peer, echo
+from dicomnode.deliver.stow import reach
 from dicomnode.findings import Finding
 from dicomnode.node import destination_of
 from dicomnode.segment.card import ModelError, load_installed_card
@@ -145,9 +146,10 @@ def _check_destinations(config: Config) -> Iterator[Finding]:
         yield from certificates
         if any(finding.severity == "wrong" for finding in certificates):
             continue
-        peer = destination_of(settings, config.node.ae_title).peer
-        error = echo(peer)
-        if error is None:
-            yield Finding(subject, "ok", f"{peer} answers C-ECHO")
-        else:
-            yield Finding(subject, "wrong", error)
+        destination = destination_of(settings, config.node.ae_title)
+        if destination.stow is not None:
+            error = reach(destination.stow)
+            yield Finding(subject, "wrong" if error else "ok", error or f"{destination.stow} answers")
+        if destination.stow is None or destination.commitment:
+            error = echo(destination.peer)
+            yield Finding(subject, "wrong" if error else "ok", error or f"{destination.peer} answers C-ECHO")

@@ -7,6 +7,7 @@ import secrets
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 
 import httpx
@@ -67,13 +68,7 @@ def stow_files(
         One a file, as :func:`dicomnode.deliver.sender.send_files` has it.
     """
     outcomes: list[SendOutcome] = []
-    # No proxy, no .netrc: where patient data goes is said by the configuration alone.
-    with httpx.Client(
-        headers={**to.headers, "Accept": ACCEPTED},
-        verify=to.tls or ssl.create_default_context(),
-        timeout=httpx.Timeout(to.answer_seconds, connect=to.connect_seconds),
-        trust_env=False,
-    ) as client:
+    with _client(to) as client:
         for path in paths:
             if should_stop():
                 break
@@ -85,6 +80,31 @@ def stow_files(
             if progress is not None:
                 progress(outcome)
     return outcomes
+
+
+def reach(service: StowService) -> str | None:
+    """``None`` if something answers there that knows us, else a sentence that says what is wrong.
+
+    Nothing is stored: whether it offers STOW-RS shows with the first result.
+    """
+    try:
+        with _client(service) as client:
+            status = client.get(service.studies_url, params={"limit": "1"}).status_code
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return f"{service}: {_why_not(error)}"
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return f"{service}: HTTP {status}, {http_answer(status).sentence}"
+    return None
+
+
+def _client(to: StowService) -> httpx.Client:
+    # No proxy, no .netrc: where patient data goes is said by the configuration alone.
+    return httpx.Client(
+        headers={**to.headers, "Accept": ACCEPTED},
+        verify=to.tls or ssl.create_default_context(),
+        timeout=httpx.Timeout(to.answer_seconds, connect=to.connect_seconds),
+        trust_env=False,
+    )
 
 
 def _store(client: httpx.Client, file: DicomFile, to: StowService) -> SendOutcome:

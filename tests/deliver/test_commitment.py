@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom.dataset import Dataset
-from pynetdicom import AE, evt
+from pynetdicom import evt
 
 from dicomnode.deliver import commitment
 from dicomnode.deliver.delivery import DeliveryLoop
@@ -18,12 +18,14 @@ from dicomnode.deliver.destination import Destination
 from dicomnode.deliver.peer import Peer
 from dicomnode.demo.orthanc import OrthancPacs, find_orthanc
 from dicomnode.demo.pacs import SmallPacs
+from dicomnode.receive.server import ServerSettings, StorageServer
 from dicomnode.spool.commitments import FIRST_REPEAT_SECONDS
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.records import series_key
+from dicomnode.spool.spool import Spool
 from dicomnode.storage_commitment import SOP_CLASS, Report, build_report, handle_event_report
 from tests.deliver.recording_pacs import Clock, RecordingPacs, make_results, pacs, state_of
-from tests.dicom_network import until
+from tests.dicom_network import DECODABLE, until
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def archive(port: int) -> Destination:
 
 
 @contextmanager
-def delivering(ledger: Ledger, clock: Clock, *destinations: Destination) -> Iterator[None]:
+def delivering(ledger: Ledger, clock: Callable[[], float], *destinations: Destination) -> Iterator[None]:
     loop = DeliveryLoop(ledger, destinations, clock=clock)
     loop.start()
     try:
@@ -180,39 +182,22 @@ def test_a_destination_that_does_not_offer_it_is_told_once(
         assert ledger.asked_of_destinations.next_question_at("archive") is None, "no promise is wanted now"
 
 
-@contextmanager
-def own_port(ledger: Ledger) -> Iterator[tuple[int, list[int]]]:
-    """Where reports come to on associations of the destination; yields the statuses given, too."""
-    answered: list[int] = []
-
-    def on_report(event: evt.Event) -> tuple[int, Dataset | None]:
-        answered.append(handle_event_report(ledger, event.event_information, event.event_type))
-        return answered[-1], None
-
-    entity = AE("DICOMNODE")
-    entity.add_supported_context(SOP_CLASS, scu_role=True, scp_role=True)
-    server = entity.start_server(
-        ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_N_EVENT_REPORT, on_report)]
-    )
-    try:
-        yield server.socket.getsockname()[1], answered
-    finally:
-        server.shutdown()
-
-
-def test_orthanc_promises_on_a_new_association(ledger: Ledger, clock: Clock, tmp_path: Path) -> None:
+def test_orthanc_promises_on_a_new_association_with_the_nodes_own_port(tmp_path: Path) -> None:
     if find_orthanc() is None:
         pytest.skip("Orthanc is not installed (package orthanc)")
-    with own_port(ledger) as (port, answered):
-        orthanc = OrthancPacs(
-            tmp_path / "orthanc", further={"DicomModalities": {"node": ["DICOMNODE", "127.0.0.1", port]}}
-        )
-        orthanc.start()
-        try:
-            target = archive(orthanc.port)
-            with delivering(ledger, clock, target):
-                make_results(ledger, [target], 1)
-                until(lambda: state_of(ledger, 1) == "committed")
-                assert answered == [0]
-        finally:
-            orthanc.stop()
+    spool = Spool(tmp_path / "spool", 0)
+    settings = ServerSettings("DICOMNODE", "127.0.0.1", 0, calling_ae_titles=("PACS",))
+    server = StorageServer(settings, spool, DECODABLE)
+    server.start()
+    node = {"node": ["DICOMNODE", "127.0.0.1", server.port]}
+    orthanc = OrthancPacs(tmp_path / "orthanc", further={"DicomModalities": node})
+    orthanc.start()
+    try:
+        target = archive(orthanc.port)
+        with delivering(spool.ledger, time.time, target):
+            make_results(spool.ledger, [target], 1)
+            until(lambda: state_of(spool.ledger, 1) == "committed")
+    finally:
+        orthanc.stop()
+        server.stop(drain_seconds=0)
+        spool.close()

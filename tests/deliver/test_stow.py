@@ -14,7 +14,7 @@ from dicomnode.deliver.delivery import DeliveryLoop
 from dicomnode.deliver.destination import Destination, RetryPolicy
 from dicomnode.deliver.peer import Peer
 from dicomnode.deliver.refusal import Verdict
-from dicomnode.deliver.stow import StowService, stow_files
+from dicomnode.deliver.stow import StowService, reach, stow_files
 from dicomnode.deliver.stow_response import InstanceAnswer, StowResponseError, find_instance
 from dicomnode.demo.orthanc import OrthancPacs, find_orthanc
 from dicomnode.spool.ledger import Ledger
@@ -123,6 +123,15 @@ def test_tls_as_for_c_store(tmp_path: Path, house: House) -> None:
         (outcome,) = stow_files([path], StowService(url, tls=client_tls()))
         assert outcome.verdict is Verdict.UNREACHABLE
         assert "TLS failed, its certificate is not signed by an authority" in outcome.error
+
+
+def test_whether_somebody_answers_there() -> None:
+    with web_server() as server:
+        assert reach(StowService(server.url)) is None
+        assert server.requests[0].path == "/dicom-web/studies?limit=1"
+        server.reply = Reply(401)
+        assert "HTTP 401, it wants other credentials" in (reach(StowService(server.url)) or "")
+    assert "no connection" in (reach(StowService(server.url)) or "")
 
 
 XML = b"""<?xml version="1.0" encoding="UTF-8"?>

@@ -62,6 +62,13 @@ def web_server(tls: ssl.SSLContext | None = None) -> Iterator[WebServer]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             running.requests.append(Request(self.path, dict(self.headers), body))
+            self._answer()
+
+        def do_GET(self) -> None:
+            running.requests.append(Request(self.path, dict(self.headers), b""))
+            self._answer()
+
+        def _answer(self) -> None:
             self.send_response(running.reply.status)
             for name, value in running.reply.headers.items():
                 self.send_header(name, value)
