@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from dicomnode.receive.calling import Connect
+from dicomnode.receive.count_source import Source
 from dicomnode.receive.judge import CompletenessSettings
 from dicomnode.receive.observer import ReceiveObserver
 from dicomnode.receive.server import ServerSettings, StorageServer
@@ -24,10 +26,21 @@ def start_node(tmp_path: Path) -> Iterator[NodeFactory]:
     )
 
     def start(
-        minimum_free_bytes: int = 0, observers: Sequence[ReceiveObserver] = (), **settings: object
+        minimum_free_bytes: int = 0,
+        observers: Sequence[ReceiveObserver] = (),
+        call_back: Mapping[str, Connect] | None = None,
+        count_source: Source | None = None,
+        **settings: object,
     ) -> Node:
         spool = Spool(tmp_path / f"spool-{len(started)}", minimum_free_bytes)
-        server = StorageServer(replace(quick, **settings), spool, DECODABLE, observers)  # type: ignore[arg-type]
+        server = StorageServer(
+            replace(quick, **settings),  # type: ignore[arg-type]
+            spool,
+            DECODABLE,
+            observers,
+            call_back=call_back,
+            count_source=count_source,
+        )
         server.start()
         started.append(Node(server, spool))
         return started[-1]
