@@ -26,6 +26,12 @@ def send(hospital: Hospital, files: list[Path]) -> None:
     subprocess.run(["storescu", *hospital.address, *map(str, files)], check=True)
 
 
+def released(files: list[Path]) -> str:
+    """The decision that these slices, one after the other, are a whole series."""
+    ends = [dcmread(path, stop_before_pixels=True).ImagePositionPatient[2] for path in (files[0], files[-1])]
+    return f"released, {len(files)} slices from {ends[0]:.1f} to {ends[1]:.1f} mm without a gap"
+
+
 def test_a_late_slice_gets_a_new_report_that_names_its_predecessor(
     hospital: Hospital, data_dir: Path
 ) -> None:
@@ -37,6 +43,7 @@ def test_a_late_slice_gets_a_new_report_that_names_its_predecessor(
     send(hospital, files[:-1])
     first = hospital.wait_for(header.SeriesInstanceUID)
     assert (first["state"], first["generation"]) == ("delivered", 1)
+    assert first["completeness"] == released(files[:-1])
     (old,) = reports(hospital, header.StudyInstanceUID).values()
     assert "PredecessorDocumentsSequence" not in old
 
@@ -44,6 +51,7 @@ def test_a_late_slice_gets_a_new_report_that_names_its_predecessor(
     hospital.wait_for(header.SeriesInstanceUID, "receiving", "complete", "analyzing")
     second = hospital.wait_for(header.SeriesInstanceUID)
     assert (second["state"], second["generation"]) == ("delivered", 2)
+    assert second["completeness"] == released(files)
 
     both = reports(hospital, header.StudyInstanceUID)
     (new,) = [report for uid, report in both.items() if uid != old.SOPInstanceUID]
@@ -60,4 +68,6 @@ def test_a_late_slice_gets_a_new_report_that_names_its_predecessor(
         ("seg", "delivered", 1),
         ("sr", "delivered", 1),
     ]
-    assert "a late slice" in [event["text"] for event in details["events"]]
+    story = [event["text"] for event in details["events"]]
+    for decided in (released(files[:-1]), "a late slice", released(files)):
+        assert decided in story
