@@ -1,20 +1,15 @@
-"""Tables of the networking part, from what the receiving and delivering rooms negotiate and answer."""
+"""Tables of the networking part: what the node accepts and answers."""
 
 from __future__ import annotations
 
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID
 from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_VERSION
-from pynetdicom.ae import ApplicationEntity
-from pynetdicom.presentation import build_context
 
 from dicomnode.assemble.decoders import decodable_transfer_syntaxes
 from dicomnode.conformance.markdown import table
-from dicomnode.deliver import commitment
-from dicomnode.deliver.peer import Peer
-from dicomnode.deliver.refusal import C_STORE_ANSWERS, Verdict
-from dicomnode.deliver.sender import MAXIMUM_CONTEXTS
-from dicomnode.receive import status
+from dicomnode.receive import commitment, status
 from dicomnode.receive.access import LOCAL_LIMIT_EXCEEDED, AccessPolicy, Rejection
+from dicomnode.receive.commitment_reports import ReportTimes
 from dicomnode.receive.presentation_contexts import (
     CT_IMAGE_STORAGE,
     STORAGE_SOP_CLASSES,
@@ -23,20 +18,27 @@ from dicomnode.receive.presentation_contexts import (
 )
 from dicomnode.receive.server import ServerSettings
 from dicomnode.report.part10 import IMPLEMENTATION_VERSION_NAME
-from dicomnode.report.refusal import ENHANCED_SR
-from dicomnode.report.secondary_capture import SECONDARY_CAPTURE_STORAGE
-from dicomnode.report.seg import SEGMENTATION_STORAGE
-from dicomnode.report.sr import COMPREHENSIVE_3D_SR
 from dicomnode.report.uids import IMPLEMENTATION_CLASS_UID
 from dicomnode.storage_commitment import SOP_CLASS as STORAGE_COMMITMENT
 
-RESULTS = {
-    SEGMENTATION_STORAGE: "masks of a measured series",
-    COMPREHENSIVE_3D_SR: "measurements of a measured series (TID 1500)",
-    ENHANCED_SR: "why a series was not measured",
-    SECONDARY_CAPTURE_STORAGE: "a picture of either, for systems that take no SEG or SR",
+PURPOSES = {
+    VERIFICATION: "answered",
+    STORAGE_COMMITMENT: "the node promises to keep what it keeps",
+    CT_IMAGE_STORAGE: "kept and measured",
 }
-"""SOP classes that are sent to destinations, and what for."""
+"""What becomes of what is sent under a SOP class; all others are kept."""
+
+COMMITMENT_STATUSES = {
+    commitment.SUCCESS: "the request is in the ledger; the report follows",
+    commitment.PROCESSING_FAILURE: "a fault of the node",
+    commitment.NO_SUCH_INSTANCE: "it isn't about the well-known SOP instance of storage commitment",
+    commitment.INVALID_ARGUMENT: "the data set can't be read, is empty or too long, or a UID isn't one",
+    commitment.NO_SUCH_CLASS: "it isn't about storage commitment, or not on its presentation context",
+    commitment.NO_SUCH_ACTION: "another Action Type ID than 1",
+    commitment.RESOURCE_LIMITATION: "the ledger can't be written",
+}
+
+ALL_STORAGE = "storage SOP classes above"
 
 STORE_STATUSES = {
     status.SUCCESS: (
@@ -61,37 +63,26 @@ STORE_STATUSES = {
 }
 
 
-def services() -> str:
-    """The overview: SOP classes and the roles in them."""
-    rows = [("Verification", VERIFICATION, "yes", "yes")]
-    for uid in dict.fromkeys((*STORAGE_SOP_CLASSES, *RESULTS)):
-        name = STORAGE_SOP_CLASSES.get(uid, UID(uid).name)
-        rows.append((name, uid, _yes(uid in RESULTS), _yes(uid in STORAGE_SOP_CLASSES)))
-    return table(("SOP class", "UID", "SCU", "SCP"), rows)
-
-
 def acceptor_sop_classes() -> str:
-    """What can be sent to the node."""
-    rows = [("Verification", VERIFICATION, "answered")]
-    for uid, name in STORAGE_SOP_CLASSES.items():
-        rows.append((name, uid, "kept and measured" if uid == CT_IMAGE_STORAGE else "kept"))
+    """What can be sent to the node, or asked of it."""
+    rows = [(name_of(uid), uid, PURPOSES.get(uid, "kept")) for uid, _ in accepted()]
     return table(("SOP class", "UID", "what becomes of it"), rows)
 
 
 def acceptor_contexts() -> str:
-    """Presentation contexts that are accepted; each SOP class of the storage service has the same."""
-    contexts = supported_contexts(decodable_transfer_syntaxes())
-    rows = []
-    for abstract_syntax in ({VERIFICATION}, set(STORAGE_SOP_CLASSES)):
-        syntaxes = {
-            tuple(map(str, context.transfer_syntax))
-            for context in contexts
-            if context.abstract_syntax in abstract_syntax
-        }
-        (only,) = syntaxes  # else the table needs a row a SOP class
-        name = "Verification" if abstract_syntax == {VERIFICATION} else "each storage SOP class above"
-        rows += [(name, UID(uid).name, uid, "SCP", "none") for uid in only]
-    return table(("abstract syntax", "transfer syntax", "UID", "role", "extended negotiation"), rows)
+    """Presentation contexts that are accepted; a column for SOP classes with the same transfer syntaxes."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for uid, syntaxes in accepted():
+        groups.setdefault(syntaxes, []).append(uid)
+    names = [
+        ALL_STORAGE if set(uids) == set(STORAGE_SOP_CLASSES) else ", ".join(map(name_of, uids))
+        for uids in groups.values()
+    ]
+    rows = [
+        (UID(syntax).name, syntax, *("yes" if syntax in syntaxes else "" for syntaxes in groups))
+        for syntax in dict.fromkeys(syntax for syntaxes in groups for syntax in syntaxes)
+    ]
+    return table(("transfer syntax", "UID", *names), rows)
 
 
 def store_statuses() -> str:
@@ -100,6 +91,37 @@ def store_statuses() -> str:
     assert known == set(STORE_STATUSES), "each status needs its meaning"
     rows = [(f"{value:04X}", *STORE_STATUSES[value]) for value in sorted(known)]
     return table(("status", "kind", "when"), rows)
+
+
+def commitment_statuses() -> str:
+    """Answers to N-ACTION of storage commitment."""
+    known = {value for name, value in vars(commitment).items() if name.isupper() and isinstance(value, int)}
+    known.discard(commitment.MAXIMUM_LIST_BYTES)
+    assert known == set(COMMITMENT_STATUSES), "each status needs its meaning"
+    return table(
+        ("status", "when"), [(f"{value:04X}", COMMITMENT_STATUSES[value]) for value in sorted(known)]
+    )
+
+
+def commitment_reports() -> str:
+    """How and when senders hear what is promised."""
+    times = ReportTimes()
+    return table(
+        ("policy", "value"),
+        [
+            ("on the association of the request", f"once it has been at rest for {times.rest:g} s"),
+            ("time for the answer to N-EVENT-REPORT there", f"{times.answer:g} s"),
+            (
+                "else, or if that fails",
+                "on one that the node opens to the `[[source]]` of the sender's AE title, in the role SCP",
+            ),
+            (
+                "a report that doesn't arrive is tried again",
+                f"after {times.first:g} s, then twice as long each time, at most {times.cap:g} s",
+            ),
+            ("longest list", f"{commitment.MAXIMUM_LIST_BYTES >> 20} MiB"),
+        ],
+    )
 
 
 def rejections() -> str:
@@ -145,22 +167,6 @@ def acceptor_policy() -> str:
     )
 
 
-def requestor_policy() -> str:
-    """Limits of associations that the node opens."""
-    peer = Peer("PACS", "host", 104)
-    return table(
-        ("policy", "value"),
-        [
-            ("associations at once", "one for each destination"),
-            ("longest P-DATA-TF PDU received", f"{ApplicationEntity().maximum_pdu_size} bytes"),
-            ("time for the connection", f"{peer.connect_seconds:g} s"),
-            ("time for one answer", f"{peer.answer_seconds:g} s"),
-            ("presentation contexts of one association", f"at most {MAXIMUM_CONTEXTS}"),
-            ("outstanding operations", "1 (no asynchronous operations window)"),
-        ],
-    )
-
-
 def identifying_information() -> str:
     """Implementation identifying information, on the network and in files."""
     return table(
@@ -176,58 +182,14 @@ def identifying_information() -> str:
     )
 
 
-def requestor_contexts() -> str:
-    """Presentation contexts that are proposed to a destination: one transfer syntax each."""
-    echo = build_context(VERIFICATION)  # as dicomnode.deliver.peer.echo proposes it
-    rows = [("Verification", VERIFICATION, UID(syntax).name, "SCU") for syntax in echo.transfer_syntax]
-    for uid in RESULTS:
-        rows += [
-            (UID(uid).name, uid, syntax.name, "SCU")
-            for syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
-        ]
-    rows += [
-        ("Storage Commitment Push Model", STORAGE_COMMITMENT, syntax.name, "SCU")
-        for syntax in commitment.TRANSFER_SYNTAXES
+def accepted() -> list[tuple[str, tuple[str, ...]]]:
+    """Abstract syntaxes that the node supports as acceptor, each with its transfer syntaxes."""
+    return [
+        (str(context.abstract_syntax), tuple(map(str, context.transfer_syntax)))
+        for context in supported_contexts(decodable_transfer_syntaxes())
     ]
-    return table(("abstract syntax", "UID", "transfer syntax", "role"), rows)
 
 
-def result_objects() -> str:
-    """What is sent to destinations."""
-    return table(("SOP class", "UID", "content"), [(UID(u).name, u, what) for u, what in RESULTS.items()])
-
-
-def store_answers() -> str:
-    """What the node makes of a destination's answers to C-STORE, and of Failure Reasons of STOW-RS."""
-    rows = [
-        (
-            f"{row.first:04X}" if row.first == row.last else f"{row.first:04X} to {row.last:04X}",
-            row.sentence or "success",
-            _CONSEQUENCES[row.verdict],
-        )
-        for row in C_STORE_ANSWERS[:-1]
-    ]
-    return table(
-        ("answer", "meaning", "what the node does"),
-        [
-            *rows,
-            ("any other status", "", _CONSEQUENCES[Verdict.NOT_NOW]),
-            ("presentation context rejected", "", _CONSEQUENCES[Verdict.KIND_REFUSED]),
-            ("no association", "", _CONSEQUENCES[Verdict.UNREACHABLE]),
-            ("no answer, abort", "", _CONSEQUENCES[Verdict.LOST]),
-        ],
-    )
-
-
-_CONSEQUENCES = {
-    Verdict.STORED: "the object is delivered",
-    Verdict.OBJECT_REFUSED: "the object is not sent again; a secondary capture is sent instead",
-    Verdict.KIND_REFUSED: "objects of its kind are not sent any more; a secondary capture is sent instead",
-    Verdict.NOT_NOW: "the object is sent again later",
-    Verdict.LOST: "the destination is tried again later; after some losses at one object others go first",
-    Verdict.UNREACHABLE: "the destination is tried again later, then with one object first",
-}
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else ""
+def name_of(uid: str) -> str:
+    """Name of a SOP class."""
+    return STORAGE_SOP_CLASSES.get(uid, UID(uid).name).removesuffix(" SOP Class")

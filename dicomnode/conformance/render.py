@@ -8,8 +8,9 @@ from importlib import resources
 from pathlib import Path
 from string import Template
 
-from dicomnode.conformance import network, objects, security, settings
+from dicomnode.conformance import network, objects, requestor, security, settings
 from dicomnode.conformance.example import example_objects
+from dicomnode.receive.count_source import MAXIMUM_ANSWERS
 
 TEMPLATE = "template.md"
 _HEADING = re.compile(r"^(?P<marks>##+) (?P<title>.+)$", flags=re.MULTILINE)
@@ -31,16 +32,24 @@ def _tables() -> dict[str, str]:
     with tempfile.TemporaryDirectory() as folder:
         made = example_objects(Path(folder))
     return {
-        "services": network.services(),
+        "services": requestor.services(),
         "acceptor_sop_classes": network.acceptor_sop_classes(),
         "acceptor_policy": network.acceptor_policy(),
         "acceptor_contexts": network.acceptor_contexts(),
         "store_statuses": network.store_statuses(),
         "rejections": network.rejections(),
-        "requestor_policy": network.requestor_policy(),
-        "requestor_contexts": network.requestor_contexts(),
-        "result_objects": network.result_objects(),
-        "store_answers": network.store_answers(),
+        "requestor_policy": requestor.requestor_policy(),
+        "requestor_contexts": requestor.requestor_contexts(),
+        "result_objects": requestor.result_objects(),
+        "store_answers": requestor.store_answers(),
+        "commitment_statuses": network.commitment_statuses(),
+        "commitment_reports": network.commitment_reports(),
+        "find_keys": requestor.find_keys(),
+        "maximum_answers": f"{MAXIMUM_ANSWERS:d}",
+        "stow_request": requestor.stow_request(),
+        "stow_answers": requestor.stow_answers(),
+        "commitment_policy": requestor.commitment_policy(),
+        "commitment_reasons": requestor.commitment_reasons(),
         "identifying_information": network.identifying_information(),
         "parameters": settings.parameters(),
         "tls_parameters": settings.tls_parameters(),

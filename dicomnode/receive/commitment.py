@@ -87,7 +87,8 @@ class CommitmentHandler:
         try:
             asked = storage_commitment.read_request(_decode(event, event.request.ActionInformation))
         except StorageCommitmentError as error:
-            LOGGER.warning("%s", error, extra={"association": caller.association})
+            extra = {"association": caller.association}
+            LOGGER.warning("storage commitment request can't be read: %s", error, extra=extra)
             return INVALID_ARGUMENT
         requests = self._ledger.asked_by_others
         try:

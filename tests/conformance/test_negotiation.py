@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +10,10 @@ import pytest
 from pydicom.uid import AllTransferSyntaxes
 from pynetdicom import AE
 from pynetdicom.presentation import build_context
-from pynetdicom.sop_class import _STORAGE_CLASSES, uid_to_sop_class
+from pynetdicom.sop_class import _STORAGE_CLASSES
 
 from dicomnode.assemble.decoders import decodable_transfer_syntaxes
+from dicomnode.conformance.network import ALL_STORAGE
 from dicomnode.receive.server import ServerSettings, StorageServer
 from dicomnode.spool.spool import Spool
 from tests.conftest import REPOSITORY
@@ -40,6 +40,13 @@ def section(heading: str) -> str:
     return acceptor.split(f"\n#### {heading}\n")[1].split("\n#### ")[0]
 
 
+def first_table(heading: str) -> list[dict[str, str]]:
+    """Its rows by the names of the columns."""
+    text = section(heading).strip().split("\n\n")[0]
+    head, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    return [dict(zip(head, row, strict=True)) for row in rows]
+
+
 def accepted_pairs(port: int, pairs: list[tuple[str, str]]) -> set[tuple[str, str]]:
     """Pairs of abstract and transfer syntax that the server accepts, each in a context of its own."""
     found: set[tuple[str, str]] = set()
@@ -55,16 +62,18 @@ def accepted_pairs(port: int, pairs: list[tuple[str, str]]) -> set[tuple[str, st
 
 
 def test_the_statement_lists_just_what_is_accepted(server: StorageServer) -> None:
-    classes = re.findall(r"^\| .+? \| ([\d.]+) \| ", section("SOP classes"), flags=re.MULTILINE)
-    rows = re.findall(
-        r"^\| (.+?) \| .+? \| ([\d.]+) \| SCP \|", section("Association acceptance"), flags=re.MULTILINE
-    )
-    of_verification = [syntax for name, syntax in rows if name == "Verification"]
-    of_storage = [syntax for name, syntax in rows if name != "Verification"]
-    stated = set(itertools.product([uid for uid in classes if uid != VERIFICATION], of_storage))
-    stated |= {(VERIFICATION, syntax) for syntax in of_verification}
+    classes = {row["SOP class"]: row["UID"] for row in first_table("SOP classes")}
+    storage = [name for name in classes if name.endswith(" Storage")]
+    stated = {
+        (classes[name], row["UID"])
+        for row in first_table("Association acceptance")
+        for column, answer in row.items()
+        for name in (storage if column == ALL_STORAGE else column.split(", "))
+        if answer == "yes"
+    }
+    assert {uid for uid, _ in stated} == set(classes.values())
 
-    known = {VERIFICATION, *map(str, _STORAGE_CLASSES.values()), *classes}
-    assert len(known) > 150, [uid_to_sop_class(uid) for uid in known]
-    syntaxes = {*map(str, AllTransferSyntaxes), *of_storage, *of_verification}
+    known = {VERIFICATION, *map(str, _STORAGE_CLASSES.values()), *classes.values()}
+    assert len(known) > 150
+    syntaxes = {*map(str, AllTransferSyntaxes), *(syntax for _, syntax in stated)}
     assert accepted_pairs(server.port, sorted(itertools.product(known, syntaxes))) == stated
