@@ -18,6 +18,7 @@ from dicomnode.segment.card_file import (
     sha256_of,
     verify_weights,
 )
+from dicomnode.segment.interval import IntervalCalibration
 from dicomnode.segment.segmentation import ModelIdentity
 
 __all__ = ["CARD_FILE", "ModelError", "sha256_of"]  # what the cards' readers need beside the cards
@@ -191,6 +192,7 @@ class ModelCard:
     weights: Weights
     postprocessing: Postprocessing
     figures: tuple[Figures, ...]
+    interval: IntervalCalibration | None = None
 
     @property
     def weights_path(self) -> Path:
@@ -266,6 +268,7 @@ def read_card(directory: Path) -> ModelCard:
         "network": NetworkSpec,
         "weights": Weights,
         "postprocessing": Postprocessing,
+        "interval": IntervalCalibration,
     }
     values: dict[str, Any] = {"directory": directory}
     for key, value in document.items():

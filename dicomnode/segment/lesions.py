@@ -17,6 +17,7 @@ from torch import Tensor
 from dicomnode.segment.card import ModelCard, ModelError, Postprocessing
 from dicomnode.segment.inference import NetworkRunner
 from dicomnode.segment.networks.factory import build_network
+from dicomnode.segment.networks.patch_unet import PatchUNetEnsemble
 from dicomnode.segment.preprocess import UNKNOWN_LUNG, choose_crop, resample
 from dicomnode.segment.segmentation import Label
 
@@ -79,12 +80,19 @@ class LesionModel:
             network.load_state_dict(load_file(card.weights_path))
         except (RuntimeError, SafetensorError) as error:
             raise ModelError(f"model {card.name}: the weights don't fit the network: {error}") from error
+        self._network = network
         self._runner = NetworkRunner(network, card.preprocessing, torch.device(device))
 
     @property
     def device(self) -> torch.device:
         """Where the network is."""
         return self._runner.device
+
+    def choose_members(self, members: Sequence[int]) -> None:
+        """Let only these members of an ensemble speak: those that never saw a case judge it."""
+        if not isinstance(self._network, PatchUNetEnsemble):
+            raise ModelError(f"model {self.card.name} is no ensemble, it has no members to choose from")
+        self._network.choose(members)
 
     def find(
         self,

@@ -21,7 +21,7 @@ from dicomnode.segment.card import Figures, load_card, models_directory
 from dicomnode.segment.lesions import LesionModel, choose_device
 from dicomnode.train.datasets import load_cases
 from dicomnode.train.evaluation import Score, score_cases, summarise
-from dicomnode.train.protocol import TRAINING_FILE, read_protocol
+from dicomnode.train.protocol import TRAINING_FILE, Folds, Split, read_ensemble, read_protocol
 from dicomnode.train.training import train_model
 
 
@@ -77,6 +77,11 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs"
     )
     parser.add_argument("--models", type=Path, help="folder of models (default: the installed ones)")
+    parser.add_argument(
+        "--cross-validate",
+        action="store_true",
+        help="score a case that an ensemble was trained on by those members that never saw it",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
@@ -85,10 +90,16 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     root = models_directory() if arguments.models is None else arguments.models
     directory = root / arguments.model
     model = LesionModel(load_card(directory), choose_device(arguments.device))
-    split = read_protocol(directory)[1] if (directory / TRAINING_FILE).is_file() else None
+    split = _split(directory)
     cases = load_cases(arguments.data)
     with _bar("scoring") as (bar, task):
-        scores = score_cases(model, cases, split, lambda done: bar.update(task, completed=done))
+        scores = score_cases(
+            model,
+            cases,
+            split,
+            lambda done: bar.update(task, completed=done),
+            cross_validate=arguments.cross_validate,
+        )
     figures = summarise(scores, arguments.data.name)
     if arguments.json:
         document = {
@@ -100,6 +111,13 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     else:
         _print_tables(scores, figures)
     return 0
+
+
+def _split(directory: Path) -> Split | Folds | None:
+    if not (directory / TRAINING_FILE).is_file():
+        return None
+    ensemble = read_ensemble(directory)
+    return read_protocol(directory)[1] if ensemble is None else ensemble[1]
 
 
 def _print_tables(scores: list[Score], figures: list[Figures]) -> None:

@@ -14,10 +14,13 @@ from dicomnode.segment.lesions import LesionModel
 from dicomnode.segment.segmentation import Label
 from dicomnode.train.bodies import in_body
 from dicomnode.train.cases import LabelledCase
-from dicomnode.train.protocol import Split
+from dicomnode.train.protocol import TRAINED, Folds, Split
 
 ASSUMED_THICKNESS_MM = 5.0
 """Slice thickness where a set holds single slices; it only enters the minimum volumes."""
+
+CROSS_VALIDATED = "cross-validated"
+"""Use of a case that is scored only by members of an ensemble that never saw it."""
 
 UNSEEN = "unseen"
 """Use of a case that the model's split doesn't name."""
@@ -71,14 +74,25 @@ def score_case(model: LesionModel, case: LabelledCase, use: str) -> list[Score]:
 def score_cases(
     model: LesionModel,
     cases: list[LabelledCase],
-    split: Split | None,
+    split: Split | Folds | None,
     progress: Callable[[float], None] | None = None,
+    *,
+    cross_validate: bool = False,
 ) -> list[Score]:
-    """Scores of all cases; ``use`` says whether the model was trained, chosen or tested on a case."""
-    uses = {} if split is None else {name: use for use, names in vars(split).items() for name in names}
+    """Scores of all cases; ``use`` says whether the model was trained, chosen or tested on a case.
+
+    With ``cross_validate`` a case in an ensemble's folds is scored by the members that never saw it; all
+    others by the whole ensemble.
+    """
+    uses = {} if split is None else split.uses
     scores = []
     for index, case in enumerate(cases):
-        scores += score_case(model, case, uses.get(case.name, UNSEEN))
+        use = uses.get(case.name, UNSEEN)
+        if cross_validate and isinstance(split, Folds):
+            judges = split.judges(case.name)
+            model.choose_members(judges or range(len(split.folds)))
+            use = CROSS_VALIDATED if judges and use == TRAINED else use
+        scores += score_case(model, case, use)
         if progress is not None:
             progress((index + 1) / len(cases))
     return scores

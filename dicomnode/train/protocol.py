@@ -11,6 +11,9 @@ from dicomnode.train.augment import AugmentationSpec
 from dicomnode.train.cases import DataError
 
 TRAINING_FILE = "training.toml"
+TRAINED = "train"
+"""Use of a case that a model was trained on."""
+
 OPTIMIZERS = ("sgd", "adam")
 LOSSES = ("bce_dice", "rmi")
 SCHEDULES = ("cosine", "constant", "plateau")
@@ -30,6 +33,11 @@ class Split:
             raise ValueError("a case appears twice in the split")
         if not self.train or not self.validation:
             raise ValueError("the split needs cases to train on and to validate on")
+
+    @property
+    def uses(self) -> dict[str, str]:
+        """Use of each case."""
+        return {name: use for use, names in vars(self).items() for name in names}
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,8 @@ class EnsembleProtocol:
     """Numbers of the training of an ensemble, the same for each member.
 
     ``weak_split_hu`` is the smoothed HU that makes a weak target of consolidation where no expert drew one;
-    ``split_repeats`` how often an example with an expert's split comes in an epoch.
+    ``split_repeats`` how often an example with an expert's split comes in an epoch; ``equalised_steps`` how
+    long the way back from equalised grey to HU is learned.
     """
 
     seed: int
@@ -99,6 +108,7 @@ class EnsembleProtocol:
     split_loss_weight: float
     split_repeats: int
     weak_split_hu: float
+    equalised_steps: int
     rows: int
     columns: int
 
@@ -120,6 +130,11 @@ class Folds:
         names = [name for fold in (*self.folds, self.test) for name in fold]
         if len(set(names)) != len(names):
             raise ValueError("a case appears twice in the folds")
+
+    @property
+    def uses(self) -> dict[str, str]:
+        """Use of each case by the whole ensemble."""
+        return {name: TRAINED for fold in self.folds for name in fold} | dict.fromkeys(self.test, "test")
 
     def judges(self, case: str) -> tuple[int, ...] | None:
         """Members that never saw a case; ``None`` if the folds don't name it."""

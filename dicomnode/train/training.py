@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,7 +15,8 @@ from dicomnode.segment.card import CARD_FILE, ModelCard, models_directory, read_
 from dicomnode.segment.networks.factory import build_network
 from dicomnode.train.cases import DataError, LabelledCase
 from dicomnode.train.datasets import load_cases
-from dicomnode.train.protocol import TRAINING_FILE, Protocol, read_augmentation, read_protocol
+from dicomnode.train.ensemble_training import train_ensemble
+from dicomnode.train.protocol import TRAINING_FILE, Protocol, read_augmentation, read_ensemble, read_protocol
 from dicomnode.train.slices import Slice, prepare_slices
 from dicomnode.train.trainer import CHECKPOINT_FILE, TrainingState, new_state, restore_state, train_network
 
@@ -59,6 +61,12 @@ def train_model(
     """
     source = (models_directory() if models is None else models) / name
     card = read_card(source)
+    ensemble = read_ensemble(source)
+    if ensemble is not None:
+        if epochs is not None:
+            ensemble = (replace(ensemble[0], epochs=epochs), ensemble[1])
+        train_ensemble(card, *ensemble, data, out, minutes=minutes, resume=resume, progress=progress)
+        return export_card(card, out)
     protocol, split = read_protocol(source, fold)
     if epochs is not None:
         protocol = Protocol(**{**vars(protocol), "epochs": epochs})
@@ -95,10 +103,15 @@ def train_model(
 
 
 def export_model(state: TrainingState, card: ModelCard, out: Path) -> ModelCard:
-    """The best weights as safetensors in ``out``, with protocol and card, older figures left out."""
+    """The best weights as safetensors in ``out``, with protocol and card."""
     tensors = {name: tensor.cpu().contiguous() for name, tensor in state.best.items()}
     save_file(tensors, out / card.weights.file)
     (out / card.weights.file).chmod(0o644)
+    return export_card(card, out)
+
+
+def export_card(card: ModelCard, out: Path) -> ModelCard:
+    """The card of the weights in ``out``, with the protocol; figures of older weights are left out."""
     text = (card.directory / CARD_FILE).read_text(encoding="utf-8")
     text = re.sub(r"\[\[figures\]\].*?(?=^\[(?!\[figures)|\Z)", "", text, flags=re.DOTALL | re.MULTILINE)
     digest = sha256_of(out / card.weights.file)

@@ -1,0 +1,121 @@
+"""From the folder of all labelled sets to an ensemble's weights and card: ``train_ensemble``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from dicomnode.segment.card import ModelCard, NetworkSpec
+from dicomnode.segment.inference import has_bfloat16
+from dicomnode.segment.networks.factory import build_network
+from dicomnode.train.cases import DataError, LabelledCase
+from dicomnode.train.clahe import load_clahe
+from dicomnode.train.ensemble import new_member, restore_member, train_member
+from dicomnode.train.linear import load_linear
+from dicomnode.train.medseg import load_medseg
+from dicomnode.train.mixture import Example, prepare_examples
+from dicomnode.train.protocol import EnsembleProtocol, Folds
+
+LINEAR, CLAHE, MEDSEG = "covid10_linear", "covid20_clahe", "medseg_ggo_consolidation"
+EXAMPLES_FILE = "examples.pt"
+
+
+def train_ensemble(
+    card: ModelCard,
+    protocol: EnsembleProtocol,
+    folds: Folds,
+    data: Path,
+    out: Path,
+    *,
+    minutes: float | None = None,
+    resume: bool = False,
+    progress: Callable[[int, float, float], None] | None = None,
+) -> None:
+    """Train all members one after the other and write ``card.weights.file`` into ``out``.
+
+    ``out`` gets the prepared examples, and a checkpoint and a log (CSV) a member; with ``resume`` what is
+    there already is gone on with. ``minutes`` is a member's share. ``progress`` gets the member, the part
+    of all training done and the mean loss.
+
+    Raises
+    ------
+    DataError
+        If the data can't be read, lack a case of the folds, or ``out`` already holds another training.
+    """
+    if (out / EXAMPLES_FILE).exists() and not resume:
+        raise DataError(
+            f"{out} already holds a training; add --resume to go on with it or choose another folder"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    examples = _examples(card, protocol, folds, data, out)
+    states: list[dict[str, Tensor]] = []
+    for member, fold in enumerate(folds.folds):
+
+        def show(done: float, loss: float, member: int = member) -> None:
+            if progress is not None:
+                progress(member, (member + done) / len(folds.folds), loss)
+
+        unseen = {*fold, *folds.test}
+        torch.manual_seed(protocol.seed + member)
+        state = new_member(build_network(member_network(card)), protocol)
+        checkpoint = out / f"member{member}.pt"
+        if checkpoint.exists():
+            restore_member(state, checkpoint)
+        train_member(
+            state,
+            [item for name, items in examples.items() if name not in unseen for item in items],
+            [item for name in fold for item in examples[name]],
+            card.preprocessing,
+            protocol,
+            checkpoint,
+            member=member,
+            low_precision=has_bfloat16(torch.device("cpu")),
+            minutes=minutes,
+            progress=show,
+        )
+        states.append(state.average.state_dict())
+    save_file(joined_members(states), out / card.weights.file)
+    (out / card.weights.file).chmod(0o644)
+
+
+def member_network(card: ModelCard) -> NetworkSpec:
+    """One member of the ensemble that a card names: ``XEnsemble`` has members ``X``."""
+    parameters = {name: value for name, value in card.network.parameters.items() if name != "members"}
+    return replace(
+        card.network, class_name=card.network.class_name.removesuffix("Ensemble"), parameters=parameters
+    )
+
+
+def joined_members(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The ensemble's weights; floating-point ones are kept in half precision, where all fit."""
+    return {
+        f"members.{index}.{name}": (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+        for index, state in enumerate(states)
+        for name, tensor in state.items()
+    }
+
+
+def _examples(
+    card: ModelCard, protocol: EnsembleProtocol, folds: Folds, data: Path, out: Path
+) -> dict[str, list[Example]]:
+    path = out / EXAMPLES_FILE
+    if path.exists():
+        kept: dict[str, list[Example]] = torch.load(path, weights_only=False)
+        return kept
+    linear = load_linear(data / LINEAR)
+    # Way back from equalised grey: learned without the test cases and the case it was judged by.
+    seen = [case for case in linear if case.name not in (*folds.test, folds.folds[0][0])]
+    cases: list[LabelledCase] = [*linear, *load_medseg(data / MEDSEG)]
+    cases += load_clahe(data / CLAHE, data / LINEAR, seen, seed=0, steps=protocol.equalised_steps)
+    if missing := sorted({n for fold in folds.folds for n in fold} - {case.name for case in cases}):
+        raise DataError(f"the data lack {', '.join(missing)}, which the folds of {card.name} name")
+    examples = {
+        case.name: prepare_examples(case, card.preprocessing, protocol.weak_split_hu) for case in cases
+    }
+    torch.save(examples, path)
+    return examples
