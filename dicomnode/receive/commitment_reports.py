@@ -29,7 +29,7 @@ from dicomnode.storage_commitment import FailureReason, Report
 LOGGER = logging.getLogger(__name__)
 
 _STOP_SECONDS = 2.0
-_LEDGER_AGAIN_SECONDS = 5.0
+_AGAIN_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,10 @@ class CommitmentReporter:
                 wait = self._report_what_is_due()
             except SpoolError as error:
                 LOGGER.error("storage commitment not reported: %s", error)
-                wait = _LEDGER_AGAIN_SECONDS
+                wait = _AGAIN_SECONDS
+            except Exception as error:  # without this thread no sender would hear anything any more
+                LOGGER.error("storage commitment not reported: unexpected %s", type(error).__name__)
+                wait = _AGAIN_SECONDS
             with self._changed:
                 if not (self._news or self._stopping):
                     self._changed.wait(wait)
@@ -210,6 +213,9 @@ class CommitmentReporter:
         )
 
     def _try_later(self, request: CommitmentRequest, error: str) -> None:
+        """On a new association, whether this one was or not."""
+        with self._changed:
+            self._open.pop((request.requestor, request.transaction_uid), None)
         wait = min(self._times.first * 2.0 ** min(request.attempts, 20), self._times.cap)
         wait *= random.uniform(0.8, 1.2)
         self._ledger.asked_by_others.not_reported(request, error, time.time() + wait)

@@ -170,7 +170,7 @@ class CompletenessWatch:
             self._ledger.mark_complete(series_id, decision)
         except LedgerUnavailableError as error:
             LOGGER.error("series not marked complete yet: %s", error, extra={"series": series_id})
-            self._arrivals.setdefault(series_id, Arrival()).last_received = self._clock()
+            self._arrivals.setdefault(series_id, Arrival(released=False)).last_received = self._clock()
             return
         except LedgerError as error:
             LOGGER.error("series not marked complete: %s", error, extra={"series": series_id})

@@ -76,7 +76,11 @@ class CountSource:
         query.QueryRetrieveLevel = "IMAGE"
         query.SOPInstanceUID = ""
         try:
-            found = [str(answer.get("SOPInstanceUID", "")) for answer in _find(association, query)]
+            found = [
+                str(answer.get("SOPInstanceUID", ""))
+                for answer in _find(association, query)
+                if answer.get("SeriesInstanceUID", query.SeriesInstanceUID) == query.SeriesInstanceUID
+            ]
         except NoAnswerError:
             if not association.is_established:
                 raise

@@ -10,6 +10,7 @@ from dicomnode.spool.errors import LedgerError
 from dicomnode.spool.moves import get, note
 from dicomnode.spool.queueing import awaits_commitment, has_pending
 from dicomnode.spool.records import SeriesRecord
+from dicomnode.spool.sender_requests import forget_reported, requests_for
 from dicomnode.spool.states import SeriesState
 
 PURGED_BY_RETENTION = (SeriesState.DELIVERED, SeriesState.COMMITTED, SeriesState.REFUSED)
@@ -70,7 +71,9 @@ def mark_purged(connection: sqlite3.Connection, series_id: str, now: float) -> N
     series = get(connection, series_id)
     if reason := why_not_purgeable(connection, series):
         raise LedgerError(reason)
+    requests = requests_for(connection, series_id)
     connection.execute("DELETE FROM instance WHERE series_id = ?", (series_id,))
+    forget_reported(connection, requests)
     connection.execute(
         "UPDATE series SET purged_at = ?, purge_requested_at = NULL WHERE id = ?", (now, series_id)
     )

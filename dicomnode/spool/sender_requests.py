@@ -157,6 +157,32 @@ WHERE item.sop_class_uid IN (SELECT sop_class_uid FROM of_series) AND NOT EXISTS
 """
 
 
+def requests_for(connection: sqlite3.Connection, series_id: str) -> list[tuple[str, str]]:
+    """Requests that list an instance of the series: requestor and transaction UID."""
+    found = connection.execute(
+        "SELECT DISTINCT requestor, transaction_uid FROM instance "
+        "JOIN commitment_request_item USING (sop_instance_uid) WHERE series_id = ?",
+        (series_id,),
+    )
+    return [(str(row[0]), str(row[1])) for row in found]
+
+
+def forget_reported(connection: sqlite3.Connection, requests: Collection[tuple[str, str]]) -> None:
+    """Drop those of the requests that are reported and list nothing that is still held."""
+    for key in requests:
+        needed = connection.execute(
+            "SELECT 1 FROM commitment_request "
+            "JOIN commitment_request_item USING (requestor, transaction_uid) "
+            "WHERE requestor = ? AND transaction_uid = ? AND (reported_at IS NULL OR EXISTS "
+            "(SELECT 1 FROM instance WHERE sop_instance_uid = commitment_request_item.sop_instance_uid)) "
+            "LIMIT 1",
+            key,
+        ).fetchone()
+        if needed is None:
+            for table in ("commitment_request_item", "commitment_request"):
+                connection.execute(f"DELETE FROM {table} WHERE requestor = ? AND transaction_uid = ?", key)
+
+
 def _items(connection: sqlite3.Connection, request: sqlite3.Row) -> tuple[tuple[str, str], ...]:
     found = connection.execute(
         "SELECT sop_class_uid, sop_instance_uid FROM commitment_request_item "

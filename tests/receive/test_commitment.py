@@ -120,6 +120,18 @@ def test_a_sender_that_hung_up_is_called_back(start_node: NodeFactory, *, roles:
     assert heard.roles == [(False, True)]
 
 
+def test_a_sender_that_refuses_the_report_on_its_association_is_called_back(start_node: NodeFactory) -> None:
+    here, elsewhere, sent = Heard(status=0x0211), Heard(), slices(range(3))
+    with reachable_sender(0, elsewhere) as port:
+        node = quickly(start_node(call_back=call_back_to(port)))
+        with sender(node, here) as association:
+            store(association, sent)
+            ask(association, references(sent))
+            assert here.next() == elsewhere.next()
+            assert association.is_established
+        until(lambda: not node.spool.ledger.asked_by_others.waiting())
+
+
 def test_a_report_is_brought_again_until_it_is_heard(start_node: NodeFactory) -> None:
     heard, sent, port = Heard(status=0x0110), slices(range(3)), free_port()
     node = quickly(start_node(call_back=call_back_to(port)))

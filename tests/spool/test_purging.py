@@ -170,3 +170,19 @@ def _quietly(purge: object) -> None:
         purge()  # type: ignore[operator]
     except LedgerError as error:
         assert "not at its end" in str(error)
+
+
+def test_requests_of_senders_go_with_the_last_series_that_they_list(spool: Spool) -> None:
+    keep(spool, 1)
+    asked = spool.ledger.asked_by_others
+    of_series, unheard = [("1.5", "1.2.3.1")], [("1.5", "1.2.3.1"), ("1.5", "1.2.3.2")]
+    asked.accept("SCANNER", "1.9.1", of_series)
+    asked.reported(asked.waiting()[0])
+    asked.accept("SCANNER", "1.9.2", unheard)
+    assert len(asked.listings(SERIES)) == 2
+    analyze(spool, [])
+    spool.purge(SERIES)
+    with spool.ledger.database.read() as connection:
+        left = connection.execute("SELECT DISTINCT transaction_uid FROM commitment_request_item").fetchall()
+    assert [row[0] for row in left] == ["1.9.2"], "not reported yet"
+    assert [request.transaction_uid for request in asked.waiting()] == ["1.9.2"]
