@@ -61,15 +61,17 @@ class DeliveryLoop:
                 if wanted.get(name) == courier.destination
             }
             ended = {name: courier for name, courier in self._couriers.items() if name not in kept}
+            self._couriers = kept  # those that end on purpose are missed by nobody
             _stop(list(ended.values()), drain_seconds)
-            self._couriers = {
-                name: kept.get(name) or self._courier(destination, ended.get(name))
+            new = [
+                self._courier(destination, ended.get(name))
                 for name, destination in wanted.items()
-            }
+                if name not in kept
+            ]
+            for courier in new:
+                courier.start()
+            self._couriers = {**kept, **{courier.destination.name: courier for courier in new}}
             self._prepare()
-            for name, courier in self._couriers.items():
-                if name not in kept:
-                    courier.start()
 
     @property
     def is_alive(self) -> bool:
