@@ -8,11 +8,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dicomnode import housekeeping
-from dicomnode.housekeeping import DAY_SECONDS, FAULT_SECONDS, Housekeeping, overdue_series
+from dicomnode.housekeeping import ALARMS, DAY_SECONDS, FAULT_SECONDS, Housekeeping, overdue_series
 from dicomnode.spool.deadlines import Deadlines
 from dicomnode.spool.records import SeriesRecord
 from dicomnode.spool.spool import Spool
@@ -143,9 +144,16 @@ def test_a_jump_of_the_clock_alone_is_no_fault(spool: Spool, monkeypatch: pytest
 
 
 def purge(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, object]]:
+    return command(tmp_path, "purge", *arguments)
+
+
+def command(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
     config = tmp_path / "dicomnode.toml"
-    config.write_text(f'[spool]\ndirectory = "{tmp_path / "spool"}"\n', encoding="utf-8")
-    command = [sys.executable, "-m", "dicomnode.cli", "purge", *arguments, "--json", "--config", str(config)]
+    config.write_text(
+        f'[spool]\ndirectory = "{tmp_path / "spool"}"\n[analysis]\nwaiting_alarm_seconds = 0.001\n',
+        encoding="utf-8",
+    )
+    command = [sys.executable, "-m", "dicomnode.cli", *arguments, "--json", "--config", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     return done.returncode, json.loads(done.stdout) if done.stdout else {"error": done.stderr}
 
@@ -162,6 +170,23 @@ def test_the_command_asks_a_running_node(spool: Spool, tmp_path: Path) -> None:
     finally:
         keeper.stop()
     assert series(spool).purged_at is not None
+
+
+def test_status_tells_what_is_overdue_and_leaves_out_what_is_purged(spool: Spool, tmp_path: Path) -> None:
+    analyzed(spool.ledger, [])
+    spool.purge(SERIES)
+    assert command(tmp_path, "status") == (
+        0,
+        {"series": [], "overdue": [], "backlog": [], "destinations": []},
+    )
+    assert [one["id"] for one in command(tmp_path, "status", "--all")[1]["series"]] == [SERIES]
+    arrive(spool.ledger, 7)
+    spool.ledger.mark_complete(SERIES, "quiet")
+    status, told = command(tmp_path, "status")
+    assert status == 1
+    assert [(one["series"], one["alarm"]) for one in told["overdue"]] == [
+        (SERIES, ALARMS[SeriesState.COMPLETE])
+    ]
 
 
 def test_the_command_purges_by_itself_without_a_node(spool: Spool, tmp_path: Path) -> None:

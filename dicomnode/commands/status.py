@@ -1,4 +1,6 @@
-"""list the series the node knows and their states, and what waits for each destination
+"""list the series the node knows and their states, what is overdue, and what waits for each destination
+
+Purged series are left out unless --all is given.
 
 Examples:
   dicomnode status --config /etc/dicomnode/dicomnode.toml
@@ -8,6 +10,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +18,7 @@ from dataclasses import asdict
 
 from dicomnode.commands.common import CommandError, add_config_argument, read_config
 from dicomnode.commands.destination_state import DESTINATION_COLUMNS, destination_states
+from dicomnode.housekeeping import deadlines_of, overdue_series
 from dicomnode.spool.errors import LedgerError
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.records import SeriesRecord
@@ -32,19 +36,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=[state.value for state in SeriesState],
         help="only series in this state; may be given more than once",
     )
+    parser.add_argument("--all", action="store_true", help="purged series, too")
     parser.add_argument("--json", action="store_true", help="for scripts")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the series; 1 when one of them failed."""
-    configured = [destination.name for destination in read_config(arguments).destination]
+    """Print the series; 1 when one of them failed or is overdue."""
+    config = read_config(arguments)
+    configured = [destination.name for destination in config.destination]
     with open_ledger(arguments) as ledger:
-        series = ledger.list_series(*(SeriesState(state) for state in arguments.state or ()))
+        states = [SeriesState(state) for state in arguments.state or ()]
+        series = [one for one in ledger.list_series(*states) if arguments.all or one.purged_at is None]
+        overdue = overdue_series(ledger, deadlines_of(config), time.time())
         destinations = destination_states(ledger, configured)
     if arguments.json:
         print_json(
             {
                 "series": [asdict(one) for one in series],
+                "overdue": [
+                    {"series": one.series.id, "since": one.since, "alarm": one.sentence} for one in overdue
+                ],
                 "backlog": [asdict(one.backlog) for one in destinations if one.backlog],
                 "destinations": [one.as_json() for one in destinations],
             }
@@ -53,12 +64,15 @@ def run(arguments: argparse.Namespace) -> int:
         print_table("Series", COLUMNS, (_row(one) for one in series))
         counts = Counter(one.state.value for one in series)
         console().print(", ".join(f"{n} {state}" for state, n in sorted(counts.items())) or "no series yet")
+        for one in overdue:
+            console().print(f"ALARM since {when(one.since)}: series {one.series.id}: {one.sentence}")
         if destinations:
             print_table("Destinations", DESTINATION_COLUMNS, (one.row() for one in destinations))
         for destination in destinations:
             for sentence in destination.sentences():
                 console().print(sentence, markup=False)
-    return 1 if any(one.state is SeriesState.FAILED for one in series) else 0
+    failed = any(one.state is SeriesState.FAILED and one.purged_at is None for one in series)
+    return 1 if failed or overdue else 0
 
 
 COLUMNS = ("Series", "State", "Since", "Instances", "MB", "Reason", "Detail")
@@ -67,7 +81,7 @@ COLUMNS = ("Series", "State", "Since", "Instances", "MB", "Reason", "Detail")
 def _row(series: SeriesRecord) -> tuple[object, ...]:
     return (
         series.id,
-        series.state.value,
+        series.state.value if series.purged_at is None else f"{series.state.value}, purged",
         when(series.state_since),
         series.instances,
         f"{series.bytes / 1e6:.1f}",
