@@ -86,6 +86,10 @@ class AnalysisLoop:
         self._thread.join()
         self._supervisor.stop()
 
+    def deliver_to(self, destinations: Sequence[Destination]) -> None:
+        """From the next result on, these get them."""
+        self._destinations = tuple(destinations)
+
     def abandon(self) -> None:
         """Kill the worker; while stopping, the series in its hands is left for the next start."""
         self._supervisor.stop()

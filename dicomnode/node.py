@@ -122,7 +122,11 @@ class Node:
             If a certificate can't be used; nothing has changed then.
         """
         settings = _server_settings(config)
+        destinations = [destination_of(one, config.node.ae_title) for one in config.destination]
         self._server.reload(settings)
+        for loop in self._analysis:
+            loop.deliver_to(destinations)
+        self._delivery.replace_destinations(destinations)
         self._housekeeping.reload(deadlines_of(config), config.spool.retention_days)
         self._spool.minimum_free_bytes = int(config.spool.minimum_free_gb * 1e9)
         self.config = config

@@ -21,6 +21,7 @@ RELOADABLE = (
     "analysis.waiting_alarm_seconds",
     "log.level",
     "log.format",
+    "destination",
 )
 """What a reload takes over; certificates are read again even where their paths stay the same."""
 
@@ -68,8 +69,10 @@ def _values(config: Config) -> dict[str, object]:
 
 
 def _value(config: Config, key: str) -> object:
-    section, name = key.split(".")
-    return getattr(getattr(config, section), name)
+    value: Any = config
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value
 
 
 def _with_value(model: Any, path: list[str], value: object) -> Any:

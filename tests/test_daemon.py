@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from pydicom import dcmwrite
 
 from tests.certificates import Certificate, House
 from tests.conftest import REPOSITORY
-from tests.dicom_network import free_port, installed, make_ct, until
+from tests.dicom_network import free_port, installed, make_ct, storescp, until
 from tests.sandbox import settings
 
 UNIT = REPOSITORY / "systemd" / "dicomnode.service"
@@ -181,6 +182,29 @@ def test_a_reload_changes_who_may_send(start: Start, write: Callable[..., None])
     write()
     assert 'configuration reloaded changed="access.calling_ae_titles, log.level"' in service.reload()
     assert service.echo("-aet", "CT2")
+
+
+def test_a_reload_reaches_a_destination_that_was_mistyped(
+    start: Start, write: Callable[..., None], tmp_path: Path
+) -> None:
+    def destination(port: int) -> str:
+        place = f'ae_title = "PACS"\nhost = "127.0.0.1"\nport = {port}\n'
+        return f'[series]\nquiet_seconds = 0.2\n[[destination]]\nname = "pacs"\n{place}'
+
+    slice_file = tmp_path / "slice.dcm"
+    dcmwrite(slice_file, make_ct(), enforce_file_format=True)
+    with storescp(tmp_path, "-aet", "PACS") as (port, received):
+        write(destination(free_port()))
+        service = start()
+        service.hear("READY=1")
+        assert service.store(slice_file)
+        until(lambda: "no connection" in service.log_text, 60)
+        assert not list(received.iterdir())
+        write(destination(port))
+        assert "changed=destination" in service.reload()
+        until(lambda: list(received.iterdir()), 60)
+    service.systemctl("stop")
+    assert service.process.wait(60) == 0
 
 
 WRONG_FILES = {
