@@ -138,7 +138,7 @@ class LesionModel:
         found = np.zeros((planes, *hu.shape), dtype=np.uint8)
         total = int(searched.any(axis=(1, 2)).sum())
         if total:
-            crop = choose_crop(hu, searched, in_plane, self.card.preprocessing)
+            crop = choose_crop(hu, searched, spacing_mm, self.card.preprocessing)
             level = UNKNOWN_LUNG if searched is not lung else 1.0
             done = 0
             for chosen, logits in self._runner.logits(hu, searched, crop, in_plane, batch_size, level):

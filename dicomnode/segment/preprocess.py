@@ -10,19 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from dicomnode.segment.body import find_body
 from dicomnode.segment.card import Preprocessing
+from dicomnode.segment.grid import WorkGrid
 
 AIR_FLOOR_HU = -1024
 """Padding outside the scanner's field of view (-3024, -2000, ...) is no tissue: it counts as air."""
 
 UNKNOWN_LUNG = 0.5
 """Value of the lung channel where nobody knows the lungs."""
-
-BODY_HU = -300
-"""Skin, fat and muscle are denser; clothes, blankets and most of a table's foam are not."""
-
-SMALLEST_CHORD_MM = 60.0
-"""So much of a row or column must be body."""
 
 
 @dataclass(frozen=True)
@@ -66,36 +62,32 @@ def lung_crop(lung: NDArray[np.bool_], spacing_mm: tuple[float, float], margin_m
     )
 
 
-def body_crop(hu: NDArray[np.int16], spacing_mm: tuple[float, float], margin_mm: float) -> Crop:
-    """Bounding box in-plane of a volume's body (slices, rows, columns), with a margin, inside the image.
-
-    A row or column belongs to the body if at least ``SMALLEST_CHORD_MM`` of it are, in any slice: table and
-    tubes are thinner or touch few. Without a body it is the whole image.
-    """
-    chords = [np.zeros(size, dtype=np.int64) for size in hu.shape[1:]]
-    for plane in hu:
-        solid = plane > BODY_HU
-        for axis in (0, 1):
-            chords[axis] = np.maximum(chords[axis], np.count_nonzero(solid, axis=1 - axis))
+def body_crop(hu: NDArray[np.int16], spacing_mm: tuple[float, float, float], margin_mm: float) -> Crop:
+    """Bounding box in-plane of a body, table left out, with a margin; the whole image without a body."""
+    shape = (hu.shape[0], hu.shape[1], hu.shape[2])
+    grid = WorkGrid.for_volume(shape, spacing_mm)
+    body = find_body(grid.block_mean(hu), grid.spacing_mm)
+    if not body.any():
+        return Crop(0, shape[1], 0, shape[2])
     edges = []
-    for axis, chord in enumerate(chords):
-        found = np.flatnonzero(chord * spacing_mm[1 - axis] >= SMALLEST_CHORD_MM)
+    for axis in (1, 2):
+        found = np.flatnonzero(body.any(axis=(0, 3 - axis))) * grid.factors[axis]
         margin = int(np.ceil(margin_mm / spacing_mm[axis]))
-        first, last = (int(found[0]), int(found[-1])) if found.size else (0, len(chord) - 1)
-        edges += [max(first - margin, 0), min(last + 1 + margin, len(chord))]
+        last = int(found[-1]) + grid.factors[axis]
+        edges += [max(int(found[0]) - margin, 0), min(last + margin, shape[axis])]
     return Crop(*edges)
 
 
 def choose_crop(
     hu: NDArray[np.int16],
     lung: NDArray[np.bool_],
-    spacing_mm: tuple[float, float],
+    spacing_mm: tuple[float, float, float],
     preprocessing: Preprocessing,
 ) -> Crop:
     """The box that the card asks for, around the lungs or the body; the lungs must not be empty."""
     if preprocessing.crop == "body":
         return body_crop(hu, spacing_mm, preprocessing.crop_margin_mm)
-    return lung_crop(lung, spacing_mm, preprocessing.crop_margin_mm)
+    return lung_crop(lung, spacing_mm[1:], preprocessing.crop_margin_mm)
 
 
 def input_shape(
@@ -129,8 +121,9 @@ def clip_to_tissue(hu: Tensor) -> Tensor:
 def normalise(hu: Tensor, lung: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Network input in [0, 1]: ``outside_hu``, if any, outside the lung (boolean), then the window."""
     low = preprocessing.window_center_hu - preprocessing.window_width_hu / 2
-    masked = torch.where(lung, hu, torch.tensor(preprocessing.outside_hu, dtype=hu.dtype, device=hu.device))
-    return ((masked - low) / preprocessing.window_width_hu).clamp(0, 1)
+    if preprocessing.outside_hu is not None:
+        hu = torch.where(lung, hu, torch.tensor(preprocessing.outside_hu, dtype=hu.dtype, device=hu.device))
+    return ((hu - low) / preprocessing.window_width_hu).clamp(0, 1)
 
 
 def network_input(hu: Tensor, lung: Tensor, preprocessing: Preprocessing) -> Tensor:

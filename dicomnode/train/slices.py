@@ -77,7 +77,8 @@ def _whole_case(
     case: LabelledCase, preprocessing: Preprocessing, consolidation_hu: float | None
 ) -> list[Slice]:
     """Slices of one shape, each a view into its case's volume, so that neighbours cost no memory."""
-    crop = choose_crop(np.stack(case.hu), np.stack(case.lung), (case.spacing_mm,) * 2, preprocessing)
+    spacing = (SPLIT_THICKNESS_MM, case.spacing_mm, case.spacing_mm)
+    crop = choose_crop(np.stack(case.hu), np.stack(case.lung), spacing, preprocessing)
     volume = torch.stack(
         [_planes(case, index, crop, preprocessing, consolidation_hu) for index in range(len(case.hu))]
     )

@@ -221,9 +221,8 @@ def _step(state: TrainingState, batch: SliceBatch, card: ModelCard, rate: float,
 
 def _logits(network: nn.Module, batch: SliceBatch, card: ModelCard) -> Tensor:
     image = network_planes(batch, card.preprocessing).contiguous(memory_format=torch.channels_last)
-    device = image.device  # on CPUs float32 trains such small networks as fast
-    low_precision = device.type == "cuda" and has_bfloat16(device)
-    with torch.autocast(device.type, torch.bfloat16, enabled=low_precision):
+    device = image.device
+    with torch.autocast(device.type, torch.bfloat16, enabled=has_bfloat16(device)):
         logits: Tensor = network(image)
     return logits.float()
 
