@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
@@ -26,27 +27,17 @@ def senders(config: Config) -> Mapping[str, Connect]:
     CertificateError
         If a certificate or key can't be used.
     """
-    return {source.ae_title: _connect(_peer_of(source, config.node.ae_title)) for source in config.source}
+    return {source.ae_title: _connect(source_peer(source, config.node.ae_title)) for source in config.source}
 
 
 def count_source(config: Config) -> CountSource | None:
-    """``series.count_source``, by TLS if there is a ``[[source]]`` of its AE title that has it."""
-    if not config.series.count_source:
-        return None
-    asked = parse_peer(config.series.count_source, config.node.ae_title)
-    known = {source.ae_title: _peer_of(source, config.node.ae_title).tls for source in config.source}
-    peer = Peer(
-        asked.ae_title,
-        asked.host,
-        asked.port,
-        config.node.ae_title,
-        known.get(asked.ae_title),
-        answer_seconds=_ANSWER_SECONDS,
-    )
-    return CountSource(asked.ae_title, _connect(peer))
+    """``series.count_source``, ready to be asked."""
+    peer = count_source_peer(config)
+    return None if peer is None else CountSource(peer.ae_title, _connect(peer))
 
 
-def _peer_of(source: Source, calling_ae_title: str) -> Peer:
+def source_peer(source: Source, calling_ae_title: str) -> Peer:
+    """A sender that is called back."""
     tls = source.tls
     return Peer(
         source.ae_title,
@@ -56,6 +47,16 @@ def _peer_of(source: Source, calling_ae_title: str) -> Peer:
         client_tls(tls.cert, tls.key, tls.ca, check_host=tls.check_host) if tls else None,
         answer_seconds=_ANSWER_SECONDS,
     )
+
+
+def count_source_peer(config: Config) -> Peer | None:
+    """``series.count_source``, by TLS if there is a ``[[source]]`` of its AE title that has it."""
+    if not config.series.count_source:
+        return None
+    peer = parse_peer(config.series.count_source, config.node.ae_title)
+    known = [source for source in config.source if source.ae_title == peer.ae_title]
+    tls = source_peer(known[0], config.node.ae_title).tls if known else None
+    return replace(peer, tls=tls, answer_seconds=_ANSWER_SECONDS)
 
 
 def _connect(peer: Peer) -> Connect:

@@ -7,6 +7,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 
+from dicomnode import callback
 from dicomnode.checkup_tls import check_own_tls, check_tls_towards
 from dicomnode.config import LOOPBACK, Config
 from dicomnode.deliver.peer import Peer, echo
@@ -30,6 +31,7 @@ def check_node(config: Config) -> list[Finding]:
         *_check_model(config),
         *_check_device(config),
         *_check_destinations(config),
+        *_check_called_back(config),
     ]
 
 
@@ -153,3 +155,24 @@ def _check_destinations(config: Config) -> Iterator[Finding]:
         if destination.stow is None or destination.commitment:
             error = echo(destination.peer)
             yield Finding(subject, "wrong" if error else "ok", error or f"{destination.peer} answers C-ECHO")
+
+
+def _check_called_back(config: Config) -> Iterator[Finding]:
+    """Senders and the count source; without them weaker evidence decides, so that nothing here is wrong."""
+    for source in config.source:
+        subject = f"source {source.ae_title}"
+        certificates = list(check_tls_towards(f"{subject} tls", source.tls))
+        yield from certificates
+        if not any(finding.severity == "wrong" for finding in certificates):
+            yield _echoed(subject, callback.source_peer(source, config.node.ae_title))
+    try:
+        peer = callback.count_source_peer(config)
+    except CertificateError:
+        return  # told above
+    if peer is not None:
+        yield _echoed("count_source", peer)
+
+
+def _echoed(subject: str, peer: Peer) -> Finding:
+    error = echo(peer)
+    return Finding(subject, "note" if error else "ok", error or f"{peer} answers C-ECHO")

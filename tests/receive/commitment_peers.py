@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import queue
+import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
@@ -17,9 +18,16 @@ from dicomnode.callback import senders
 from dicomnode.config import Config
 from dicomnode.receive.calling import Connect
 from dicomnode.storage_commitment import SOP_CLASS, SOP_INSTANCE, Report, Request, build_request, read_report
-from tests.dicom_network import CT_IMAGE_STORAGE, Node, make_ct
+from tests.dicom_network import CT_IMAGE_STORAGE, make_ct
 
 AE_TITLE = "SCANNER"
+
+
+class Listening(Protocol):
+    """A node, in this process or another."""
+
+    @property
+    def port(self) -> int: ...
 
 
 @dataclass
@@ -58,7 +66,7 @@ def references(datasets: Sequence[Dataset]) -> tuple[tuple[str, str], ...]:
 
 
 @contextmanager
-def sender(node: Node, heard: Heard | None = None) -> Iterator[Association]:
+def sender(node: Listening, heard: Heard | None = None) -> Iterator[Association]:
     """An association that stores and asks; not released at the end if it isn't open any more."""
     entity = AE(AE_TITLE)
     entity.add_requested_context(CT_IMAGE_STORAGE, ExplicitVRLittleEndian)
@@ -95,13 +103,15 @@ def ask(
 
 
 @contextmanager
-def reachable_sender(port: int, heard: Heard, *, roles: bool = True) -> Iterator[int]:
+def reachable_sender(
+    port: int, heard: Heard, *, roles: bool = True, tls: ssl.SSLContext | None = None
+) -> Iterator[int]:
     """A sender that listens for reports; without ``roles`` it doesn't know of role selection."""
     entity = AE(AE_TITLE)
     selection = {"scu_role": True, "scp_role": True} if roles else {}
     entity.add_supported_context(SOP_CLASS, **selection)
     handlers = [(evt.EVT_N_EVENT_REPORT, heard)]
-    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
+    server = entity.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers, ssl_context=tls)
     try:
         yield server.socket.getsockname()[1]
     finally:
