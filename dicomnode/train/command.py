@@ -23,6 +23,8 @@ from dicomnode.train.datasets import load_cases
 from dicomnode.train.evaluation import Score, score_cases, summarise
 from dicomnode.train.protocol import TRAINING_FILE, Folds, Split, read_ensemble, read_protocol
 from dicomnode.train.training import train_model
+from dicomnode.train.volume_evaluation import score_volumes
+from dicomnode.train.volumes import find_volumes
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,16 +92,16 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     root = models_directory() if arguments.models is None else arguments.models
     directory = root / arguments.model
     model = LesionModel(load_card(directory), choose_device(arguments.device))
-    split = _split(directory)
-    cases = load_cases(arguments.data)
     with _bar("scoring") as (bar, task):
-        scores = score_cases(
-            model,
-            cases,
-            split,
-            lambda done: bar.update(task, completed=done),
-            cross_validate=arguments.cross_validate,
-        )
+
+        def tell(done: float) -> None:
+            bar.update(task, completed=done)
+
+        if find_volumes(arguments.data):
+            scores = score_volumes(model, arguments.data, tell)
+        else:
+            cases, split = load_cases(arguments.data), _split(directory)
+            scores = score_cases(model, cases, split, tell, cross_validate=arguments.cross_validate)
     figures = summarise(scores, arguments.data.name)
     if arguments.json:
         document = {

@@ -22,5 +22,6 @@ def load_cases(directory: Path) -> list[LabelledCase]:
     if (directory / "Imgs").is_dir() and (directory / "GT").is_dir():
         return load_medseg(directory)
     raise DataError(
-        f"{directory} has no known layout: neither index.csv with img, lung, infection nor Imgs with GT"
+        f"{directory} has no known layout: neither index.csv with img, lung, infection, nor Imgs with GT, "
+        "nor CT volumes with masks (NIfTI) of the same names"
     )

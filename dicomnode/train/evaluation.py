@@ -68,7 +68,7 @@ def score_case(model: LesionModel, case: LabelledCase, use: str) -> list[Score]:
             ),
             ("consolidation", [labels == Label.CONSOLIDATION for labels in found], dense),
         ]
-    return [_score(case.name, use, label, masks, truth) for label, masks, truth in pairs]
+    return [score_masks(case.name, use, label, masks, truth) for label, masks, truth in pairs]
 
 
 def score_cases(
@@ -123,9 +123,10 @@ def summarise(scores: list[Score], data: str) -> list[Figures]:
     return figures
 
 
-def _score(
+def score_masks(
     case: str, use: str, label: str, found: list[NDArray[np.bool_]], truth: list[NDArray[np.bool_]]
 ) -> Score:
+    """Scores of one label over pairs of masks, added up as one."""
     hit = sum(int((f & t).sum()) for f, t in zip(found, truth, strict=True))
     marked, real = sum(int(f.sum()) for f in found), sum(int(t.sum()) for t in truth)
     return Score(
