@@ -14,6 +14,7 @@ from dicomnode.segment.card import ModelCard, load_installed_card
 from dicomnode.segment.lesions import LesionModel, choose_device
 from dicomnode.segment.lungs import find_lungs
 from dicomnode.segment.segmentation import Segmentation
+from dicomnode.segment.sides import sides_of
 
 Progress = Callable[[str, float], None]
 """Gets the step (``lungs``, ``lesions``) and the part of it done, 0 to 1."""
@@ -82,9 +83,12 @@ class Segmenter:
         labels = self._lesions.label(
             hu, lungs.sides > 0, spacing_mm, progress=lambda done: tell("lesions", done)
         )
+        sides = lungs.sides
+        if self.card.postprocessing.finds_lungs:
+            sides = sides_of(labels > 0, sides)
         return Segmentation(
             labels=np.ascontiguousarray(order.from_patient(labels)),
-            sides=np.ascontiguousarray(order.from_patient(lungs.sides)),
+            sides=np.ascontiguousarray(order.from_patient(sides)),
             lobes=np.zeros(volume.hu.shape, dtype=np.uint8),
             model=self.card.identity,
             flags=lungs.flags,

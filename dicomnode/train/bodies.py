@@ -23,12 +23,14 @@ FARTHEST_SHIFT = 24
 
 
 def in_body(case: LabelledCase) -> LabelledCase:
-    """The case with slices of one shape, aligned with each other, in an ellipse of soft tissue.
+    """The case with slices of one shape, aligned, in an ellipse of soft tissue; as it is if ``whole``.
 
     Each picture of the public sets is cut to its own lungs, so the anatomy jumps from one to the next; the
     shift between neighbours is that of their best correlation. What the frame cut off is not known: soft
     tissue stands in for ribs, muscle and fat, air for what lies around.
     """
+    if case.whole:
+        return case
     corners = _corners(case.hu)
     corners -= corners.min(axis=0)
     extent = np.max([corner + image.shape for corner, image in zip(corners, case.hu, strict=True)], axis=0)

@@ -24,6 +24,7 @@ class LabelledCase:
     ``hu`` int16, ``lung`` and ``lesion`` boolean, ``spacing_mm`` in-plane (square pixels).
     ``consolidation`` is the part of ``lesion`` an expert called so, where the set tells it apart.
     Without ``lung_known`` the lung masks are a stand-in made from the picture, for models that need one.
+    ``whole`` slices show the body in one frame, others are cut to their lungs.
     """
 
     name: str
@@ -33,6 +34,7 @@ class LabelledCase:
     spacing_mm: float
     consolidation: list[NDArray[np.bool_]] | None = None
     lung_known: bool = True
+    whole: bool = False
 
     def __post_init__(self) -> None:
         lists = [self.lung, self.lesion, *([self.consolidation] if self.consolidation is not None else [])]

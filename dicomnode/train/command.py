@@ -44,6 +44,9 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the network is trained"
     )
+    parser.add_argument(
+        "--protocol", default=TRAINING_FILE, help="protocol beside the card (default: training.toml)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--models", type=Path, help="folder of models (default: the installed ones)")
 
@@ -63,6 +66,7 @@ def run_train(arguments: argparse.Namespace) -> int:
             minutes=arguments.minutes,
             resume=arguments.resume,
             fold=arguments.fold,
+            protocol_file=arguments.protocol,
             device=choose_device(arguments.device),
             models=arguments.models,
             progress=show,

@@ -169,8 +169,8 @@ def read_ensemble(directory: Path) -> tuple[EnsembleProtocol, Folds] | None:
     return _build(EnsembleProtocol, document["protocol"], path), _build(Folds, values, path)
 
 
-def read_protocol(directory: Path, fold: int = 0) -> tuple[Protocol, Split]:
-    """Protocol and split of the model in ``directory``.
+def read_protocol(directory: Path, fold: int = 0, file: str = TRAINING_FILE) -> tuple[Protocol, Split]:
+    """Protocol and split in ``file`` of the model in ``directory``.
 
     With ``[cross_validation]`` instead of ``[split]``, group ``fold`` is tested, the next one validates, the
     others are trained on.
@@ -180,7 +180,7 @@ def read_protocol(directory: Path, fold: int = 0) -> tuple[Protocol, Split]:
     DataError
         If the file is missing, has unknown or missing keys or values that can't be, or lacks the fold.
     """
-    path = directory / TRAINING_FILE
+    path = directory / file
     document = _document(path)
     protocol = _build(Protocol, document["protocol"], path)
     if "split" in document:
@@ -199,15 +199,15 @@ def read_protocol(directory: Path, fold: int = 0) -> tuple[Protocol, Split]:
     return protocol, _build(Split, split, path)
 
 
-def read_augmentation(directory: Path) -> AugmentationSpec:
-    """``[augmentation]`` of the model in ``directory``, the defaults where it says nothing.
+def read_augmentation(directory: Path, file: str = TRAINING_FILE) -> AugmentationSpec:
+    """``[augmentation]`` in ``file`` of the model in ``directory``, the defaults where it says nothing.
 
     Raises
     ------
     DataError
         As :func:`read_protocol`.
     """
-    path = directory / TRAINING_FILE
+    path = directory / file
     spec: AugmentationSpec = _build(AugmentationSpec, _document(path).get("augmentation", {}), path)
     return spec
 

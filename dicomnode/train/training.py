@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -16,7 +17,14 @@ from dicomnode.segment.networks.factory import build_network
 from dicomnode.train.cases import DataError, LabelledCase
 from dicomnode.train.datasets import load_cases
 from dicomnode.train.ensemble_training import train_ensemble
-from dicomnode.train.protocol import TRAINING_FILE, Protocol, read_augmentation, read_ensemble, read_protocol
+from dicomnode.train.protocol import (
+    TRAINING_FILE,
+    Protocol,
+    Split,
+    read_augmentation,
+    read_ensemble,
+    read_protocol,
+)
 from dicomnode.train.slices import Slice, prepare_slices
 from dicomnode.train.trainer import CHECKPOINT_FILE, TrainingState, new_state, restore_state, train_network
 
@@ -31,6 +39,7 @@ def train_model(
     resume: bool = False,
     fold: int = 0,
     device: str = "cpu",
+    protocol_file: str = TRAINING_FILE,
     models: Path | None = None,
     progress: Callable[[int, float, float], None] | None = None,
 ) -> ModelCard:
@@ -49,6 +58,8 @@ def train_model(
         Which fold of a protocol with cross-validation.
     device:
         ``cpu`` or ``cuda``.
+    protocol_file:
+        Another protocol beside the model's own, such as the one its paper prints.
     progress:
         Gets the epoch, the part of all training done (0 to 1) and the epoch's mean loss so far.
 
@@ -67,7 +78,7 @@ def train_model(
             ensemble = (replace(ensemble[0], epochs=epochs), ensemble[1])
         train_ensemble(card, *ensemble, data, out, minutes=minutes, resume=resume, progress=progress)
         return export_card(card, out)
-    protocol, split = read_protocol(source, fold)
+    protocol, split = read_protocol(source, fold, protocol_file)
     if epochs is not None:
         protocol = Protocol(**{**vars(protocol), "epochs": epochs})
     checkpoint = out / CHECKPOINT_FILE
@@ -94,16 +105,26 @@ def train_model(
         validation,
         card,
         protocol,
-        read_augmentation(source),
+        read_augmentation(source, protocol_file),
         out,
         minutes=minutes,
         progress=progress,
     )
+    _write_protocol(source / protocol_file, split, out / TRAINING_FILE)
     return export_model(state, card, out)
 
 
+def _write_protocol(source: Path, split: Split, target: Path) -> None:
+    """The protocol with the split that was used, which of several folds is one."""
+    text = source.read_text(encoding="utf-8")
+    if re.search(r"^\[cross_validation\]", text, flags=re.MULTILINE):
+        text = re.sub(r"^\[cross_validation\].*", "[split]\n", text, flags=re.MULTILINE | re.DOTALL)
+        text += "".join(f"{use} = {json.dumps(names)}\n" for use, names in vars(split).items())
+    target.write_text(text, encoding="utf-8")
+
+
 def export_model(state: TrainingState, card: ModelCard, out: Path) -> ModelCard:
-    """The best weights as safetensors in ``out``, with protocol and card."""
+    """The best weights as safetensors in ``out``, with the card."""
     tensors = {name: tensor.cpu().contiguous() for name, tensor in state.best.items()}
     save_file(tensors, out / card.weights.file)
     (out / card.weights.file).chmod(0o644)
