@@ -15,6 +15,7 @@ from dicomnode.deliver.stow import reach
 from dicomnode.findings import Finding
 from dicomnode.node import destination_of
 from dicomnode.segment.card import ModelError, load_installed_card
+from dicomnode.segment.lobe_card import installed_lobe_card
 from dicomnode.tls import CertificateError, client_tls
 
 GIGABYTE = 1e9
@@ -126,6 +127,16 @@ def _check_model(config: Config) -> Iterator[Finding]:
         yield Finding("model", "wrong", str(error))
     else:
         yield Finding("model", "ok", f"{name} {card.version}, checksum of the weights is right")
+    try:
+        lobes = installed_lobe_card()
+    except ModelError as error:
+        yield Finding("lobes", "wrong", str(error))
+    else:
+        yield (
+            Finding("lobes", "ok", f"{lobes.name} {lobes.version}, checksum of the weights is right")
+            if lobes
+            else Finding("lobes", "note", "no model of lobes is installed; results have no numbers by lobe")
+        )
 
 
 def _check_device(config: Config) -> Iterator[Finding]:

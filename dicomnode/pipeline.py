@@ -91,16 +91,31 @@ def _provenance(
         model=segmentation.model.name,
         model_version=segmentation.model.version,
         weights_sha256=segmentation.model.weights_sha256,
-        config_sha256=_with_card(config_sha256, segmenter.card.directory),
+        config_sha256=_with_cards(config_sha256, segmenter),
         input_sha256=input_sha256(volume),
         device=segmenter.device,
-        parameters=segmenter.card.postprocessing.in_words(),
+        parameters=(*segmenter.card.postprocessing.in_words(), *_lobes_in_words(segmenter)),
     )
 
 
-def _with_card(config_sha256: str, model_directory: Path) -> str:
+def _lobes_in_words(segmenter: Segmenter) -> tuple[str, ...]:
+    lobes = segmenter.lobe_card
+    if lobes is None:
+        return ()
+    identity = lobes.identity
+    return (
+        f"lobes from the shape of the lungs by {identity.name} {identity.version}, "
+        f"weights_sha256={identity.weights_sha256}",
+    )
+
+
+def _with_cards(config_sha256: str, segmenter: Segmenter) -> str:
     """A model's card configures it: thresholds changed there must change the results' UIDs."""
-    return hashlib.sha256(config_sha256.encode() + (model_directory / CARD_FILE).read_bytes()).hexdigest()
+    digest = hashlib.sha256(config_sha256.encode())
+    for card in (segmenter.card, segmenter.lobe_card):
+        if card is not None:
+            digest.update((card.directory / CARD_FILE).read_bytes())
+    return digest.hexdigest()
 
 
 def input_sha256(volume: Volume) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from dicomnode.commands.common import CommandError
 from dicomnode.segment.card import ModelCard, ModelError, installed_models
+from dicomnode.segment.lobe_card import LobeCard, installed_lobe_card
 from dicomnode.terminal import print_json
 
 
@@ -24,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print each model's card."""
     try:
-        cards = [card_content(card) for card in installed_models()]
+        lobes = installed_lobe_card()
+        found: list[ModelCard | LobeCard] = [*installed_models(), *([lobes] if lobes else [])]
+        cards = [card_content(card) for card in found]
     except ModelError as error:
         raise CommandError(str(error)) from error
     if arguments.json:
@@ -36,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def card_content(card: ModelCard) -> dict[str, Any]:
+def card_content(card: ModelCard | LobeCard) -> dict[str, Any]:
     """The card as plain values."""
     content: dict[str, Any] = json.loads(json.dumps(asdict(card), default=str))
     return content

@@ -12,20 +12,23 @@ from dicomnode.segment.segmentation import Segmentation
 
 LABELS_FILE = "labels.nii.gz"
 SIDES_FILE = "sides.nii.gz"
+LOBES_FILE = "lobes.nii.gz"
 
 
-def write_nifti(volume: Volume, segmentation: Segmentation, out: Path) -> tuple[Path, Path]:
-    """Write ``labels.nii.gz`` and ``sides.nii.gz`` into the folder ``out``.
+def write_nifti(volume: Volume, segmentation: Segmentation, out: Path) -> tuple[Path, ...]:
+    """Write ``labels.nii.gz``, ``sides.nii.gz`` and, where there are lobes, ``lobes.nii.gz`` into ``out``.
 
-    Values are those of :class:`~dicomnode.segment.segmentation.Label` and ``Side``. The grid is the CT's;
-    SimpleITK turns its LPS coordinates into NIfTI's RAS.
+    Values are those of :class:`~dicomnode.segment.segmentation.Label`, ``Side`` and ``Lobe``. The grid is the
+    CT's; SimpleITK turns its LPS coordinates into NIfTI's RAS.
     """
     spacing = np.array(volume.spacing_mm[::-1])
-    paths = (out / LABELS_FILE, out / SIDES_FILE)
-    for path, array in zip(paths, (segmentation.labels, segmentation.sides), strict=True):
+    arrays = {out / LABELS_FILE: segmentation.labels, out / SIDES_FILE: segmentation.sides}
+    if segmentation.has_lobes:
+        arrays[out / LOBES_FILE] = segmentation.lobes
+    for path, array in arrays.items():
         image = SimpleITK.GetImageFromArray(array)
         image.SetSpacing(spacing.tolist())
         image.SetDirection((volume.affine[:3, :3] / spacing).ravel().tolist())
         image.SetOrigin(volume.affine[:3, 3].tolist())
         SimpleITK.WriteImage(image, path, useCompression=True)
-    return paths
+    return tuple(arrays)

@@ -11,6 +11,7 @@ FLAG_SENTENCES = {
     "lungs_uncertain": "The lung masks are uncertain: check them before using the numbers.",
     "sides_touch": "Right and left lung touch: the border between the sides is an estimate.",
     "one_lung": "Only one lung was found.",
+    "lobes_uncertain": "The borders of the lobes are uncertain: check them before using numbers by lobe.",
 }
 
 

@@ -28,7 +28,7 @@ class Side(IntEnum):
 
 
 class Lobe(IntEnum):
-    """Values of the lobe map; NONE inside the lung means the model does not tell lobes apart."""
+    """Values of the lobe map; NONE inside the lung means that no model told lobes apart."""
 
     NONE = 0
     RIGHT_UPPER = 1
@@ -45,6 +45,7 @@ class QualityFlag(StrEnum):
     SIDES_TOUCH = "sides_touch"
     ONE_LUNG = "one_lung"
     LUNG_EDGE_CUT = "lung_edge_cut"
+    LOBES_UNCERTAIN = "lobes_uncertain"
 
 
 @dataclass(frozen=True)

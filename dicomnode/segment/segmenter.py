@@ -7,24 +7,32 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dicomnode.assemble.orientation import AxisOrder
 from dicomnode.assemble.volume import Volume
 from dicomnode.segment.card import ModelCard, load_installed_card
 from dicomnode.segment.lesions import LesionModel, choose_device
+from dicomnode.segment.lobe_card import LobeCard, installed_lobe_card
+from dicomnode.segment.lobes import LobeModel
 from dicomnode.segment.lungs import find_lungs
-from dicomnode.segment.segmentation import Segmentation
+from dicomnode.segment.segmentation import QualityFlag, Segmentation
 from dicomnode.segment.sides import sides_of
 
 Progress = Callable[[str, float], None]
-"""Gets the step (``lungs``, ``lesions``) and the part of it done, 0 to 1."""
+"""Gets the step (``lungs``, ``lesions``, ``lobes``) and the part of it done, 0 to 1."""
 
 
 class Segmenter:
-    """Lungs by thresholds and morphology, lesions by the model; made once, used for many volumes."""
+    """Lungs by thresholds and morphology, lesions and lobes by models; made once, used for many volumes.
 
-    def __init__(self, lesions: LesionModel) -> None:
+    Lobes are found on the CPU, wherever lesions are: a coarse grid takes a fraction of a second there.
+    Without a lobe model the lobe map stays empty.
+    """
+
+    def __init__(self, lesions: LesionModel, lobes: LobeModel | None = None) -> None:
         self._lesions = lesions
+        self._lobes = lobes
 
     @classmethod
     def load(cls, model_name: str, device: str = "auto", models_directory: Path | None = None) -> Segmenter:
@@ -44,12 +52,19 @@ class Segmenter:
         ModelError
             If the model isn't installed, is damaged, or the device isn't there.
         """
-        return cls(LesionModel(load_installed_card(model_name, models_directory), choose_device(device)))
+        lesions = LesionModel(load_installed_card(model_name, models_directory), choose_device(device))
+        lobes = installed_lobe_card(models_directory)
+        return cls(lesions, LobeModel(lobes) if lobes else None)
 
     @property
     def card(self) -> ModelCard:
         """The card of the lesion model."""
         return self._lesions.card
+
+    @property
+    def lobe_card(self) -> LobeCard | None:
+        """The card of the lobe model, if there is one."""
+        return self._lobes.card if self._lobes else None
 
     @property
     def device(self) -> str:
@@ -66,7 +81,7 @@ class Segmenter:
         return peak
 
     def segment(self, volume: Volume, progress: Progress | None = None) -> Segmentation:
-        """Labels and sides on the volume's own grid; the lobe map stays empty, this model tells none apart.
+        """Labels, sides and lobes on the volume's own grid.
 
         Raises
         ------
@@ -86,13 +101,24 @@ class Segmenter:
         sides = lungs.sides
         if self.card.postprocessing.finds_lungs:
             sides = sides_of(labels > 0, sides)
+        lobes, flags = self._find_lobes(sides, spacing_mm, tell)
         return Segmentation(
             labels=np.ascontiguousarray(order.from_patient(labels)),
             sides=np.ascontiguousarray(order.from_patient(sides)),
-            lobes=np.zeros(volume.hu.shape, dtype=np.uint8),
+            lobes=np.ascontiguousarray(order.from_patient(lobes)),
             model=self.card.identity,
-            flags=lungs.flags,
+            flags=(*lungs.flags, *flags),
         )
+
+    def _find_lobes(
+        self, sides: NDArray[np.uint8], spacing_mm: tuple[float, float, float], tell: Progress
+    ) -> tuple[NDArray[np.uint8], tuple[QualityFlag, ...]]:
+        if self._lobes is None:
+            return np.zeros_like(sides), ()
+        tell("lobes", 0.0)
+        found = self._lobes.find(sides, spacing_mm)
+        tell("lobes", 1.0)
+        return found.lobes, (QualityFlag.LOBES_UNCERTAIN,) if found.uncertain else ()
 
 
 def _nothing(step: str, done: float) -> None:

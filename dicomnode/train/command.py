@@ -17,10 +17,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from dicomnode.segment.card import Figures, load_card, models_directory
+from dicomnode.segment.card import Figures, ModelCard, load_card, models_directory
 from dicomnode.segment.lesions import LesionModel, choose_device
+from dicomnode.segment.lobe_card import LobeCard, is_lobe_model, load_lobe_card
+from dicomnode.segment.lobes import LobeModel
+from dicomnode.segment.segmentation import ModelIdentity
 from dicomnode.train.datasets import load_cases
 from dicomnode.train.evaluation import Score, score_cases, summarise
+from dicomnode.train.lobe_model import score_lobes, train_lobe_model
 from dicomnode.train.protocol import TRAINING_FILE, Folds, Split, read_ensemble, read_protocol
 from dicomnode.train.training import train_model
 from dicomnode.train.volume_evaluation import score_volumes
@@ -58,6 +62,18 @@ def run_train(arguments: argparse.Namespace) -> int:
         def show(epoch: int, done: float, loss: float) -> None:
             bar.update(task, completed=done, description=f"epoch {epoch + 1}, loss {loss:.3f}")
 
+        source = (models_directory() if arguments.models is None else arguments.models) / arguments.model
+        if is_lobe_model(source):
+            lobes = train_lobe_model(
+                source,
+                arguments.data,
+                arguments.out,
+                epochs=arguments.epochs,
+                minutes=arguments.minutes,
+                resume=arguments.resume,
+                progress=show,
+            )
+            return _tell_weights(lobes)
         card = train_model(
             arguments.model,
             arguments.data,
@@ -71,6 +87,10 @@ def run_train(arguments: argparse.Namespace) -> int:
             models=arguments.models,
             progress=show,
         )
+    return _tell_weights(card)
+
+
+def _tell_weights(card: ModelCard | LobeCard) -> int:
     Console().print(f"{card.weights_path} written, SHA-256 {card.weights.sha256}", soft_wrap=True)
     return 0
 
@@ -95,6 +115,11 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
     """Score every case and print a row a case and label, means apart by the use of a case."""
     root = models_directory() if arguments.models is None else arguments.models
     directory = root / arguments.model
+    if is_lobe_model(directory):
+        lobes = LobeModel(load_lobe_card(directory))
+        with _bar("scoring") as (bar, task):
+            scores = score_lobes(lobes, arguments.data, lambda done: bar.update(task, completed=done))
+        return _tell_scores(lobes.card.identity, scores, arguments)
     model = LesionModel(load_card(directory), choose_device(arguments.device))
     with _bar("scoring") as (bar, task):
 
@@ -106,10 +131,14 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         else:
             cases, split = load_cases(arguments.data), _split(directory)
             scores = score_cases(model, cases, split, tell, cross_validate=arguments.cross_validate)
+    return _tell_scores(model.card.identity, scores, arguments)
+
+
+def _tell_scores(identity: ModelIdentity, scores: list[Score], arguments: argparse.Namespace) -> int:
     figures = summarise(scores, arguments.data.name)
     if arguments.json:
         document = {
-            "model": asdict(model.card.identity),
+            "model": asdict(identity),
             "cases": [asdict(score) for score in scores],
             "summary": [asdict(entry) for entry in figures],
         }

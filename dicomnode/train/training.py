@@ -133,16 +133,21 @@ def export_model(state: TrainingState, card: ModelCard, out: Path) -> ModelCard:
 
 def export_card(card: ModelCard, out: Path) -> ModelCard:
     """The card of the weights in ``out``, with the protocol; figures of older weights are left out."""
-    text = (card.directory / CARD_FILE).read_text(encoding="utf-8")
+    write_card(card.directory, card.name, card.weights.file, out)
+    return read_card(out)
+
+
+def write_card(source: Path, name: str, weights_file: str, out: Path) -> None:
+    """Card and protocol of the model in ``source`` beside the weights in ``out``, without older figures."""
+    text = (source / CARD_FILE).read_text(encoding="utf-8")
     text = re.sub(r"\[\[figures\]\].*?(?=^\[(?!\[figures)|\Z)", "", text, flags=re.DOTALL | re.MULTILINE)
-    digest = sha256_of(out / card.weights.file)
+    digest = sha256_of(out / weights_file)
     text, replaced = re.subn(r'^sha256 = ".*"$', f'sha256 = "{digest}"', text, flags=re.MULTILINE)
     if replaced != 1:
-        raise DataError(f'the card of {card.name} needs exactly one line sha256 = "..."')
+        raise DataError(f'the card of {name} needs exactly one line sha256 = "..."')
     (out / CARD_FILE).write_text(text.rstrip() + "\n", encoding="utf-8")
     if not (out / TRAINING_FILE).exists():
-        shutil.copy(card.directory / TRAINING_FILE, out / TRAINING_FILE)
-    return read_card(out)
+        shutil.copy(source / TRAINING_FILE, out / TRAINING_FILE)
 
 
 def _slices(cases: dict[str, LabelledCase], names: tuple[str, ...], card: ModelCard) -> list[Slice]:

@@ -15,6 +15,7 @@ from dicomnode.assemble.volume import Volume
 from dicomnode.segment.card import ModelError
 from dicomnode.segment.segmentation import Segmentation, Side
 from dicomnode.segment.segmenter import Segmenter
+from tests.model_folder import make_model
 
 MODEL = "medip_unet2d"
 
@@ -57,7 +58,6 @@ def test_a_chest_has_two_lungs_on_the_right_sides_and_little_that_could_be_a_les
     lps_x = [chest.affine[0, 0] * x + chest.affine[0, 3] for x in x_of]
     assert lps_x[0] < lps_x[1]  # LPS: x grows to the patient's left
     assert segmentation.lesion.sum() / segmentation.lung.sum() < 0.25
-    assert not segmentation.has_lobes
     assert segmentation.model.name == MODEL
 
 
@@ -68,6 +68,23 @@ def test_the_masks_turn_with_the_volume(
     turned = segmenter.segment(_flipped(chest, axis))
     assert np.array_equal(np.flip(turned.labels, axis), segmentation.labels)
     assert np.array_equal(np.flip(turned.sides, axis), segmentation.sides)
+    assert np.array_equal(np.flip(turned.lobes, axis), segmentation.lobes)
+
+
+def test_each_voxel_of_the_lungs_has_a_lobe_of_its_side(chest: Volume, segmentation: Segmentation) -> None:
+    assert np.array_equal(segmentation.lobes > 0, segmentation.lung)
+    for side, lobes in ((Side.RIGHT, (1, 2, 3)), (Side.LEFT, (4, 5))):
+        shares = [np.count_nonzero(segmentation.lobes == lobe) for lobe in lobes]
+        assert sum(shares) == np.count_nonzero(segmentation.sides == side)
+        assert min(shares) > 0.03 * sum(shares)
+    height = [np.argwhere(segmentation.lobes == lobe)[:, 0].mean() for lobe in (1, 3, 4, 5)]
+    up = np.sign(chest.affine[2, 2])
+    assert up * height[0] > up * height[1] and up * height[2] > up * height[3]
+
+
+def test_without_a_lobe_model_there_are_no_lobes(chest: Volume, tmp_path: Path) -> None:
+    make_model(tmp_path / "small")
+    assert not Segmenter.load("small", "cpu", tmp_path).segment(chest).has_lobes
 
 
 def test_progress_names_the_steps_in_order(segmenter: Segmenter, chest: Volume) -> None:
@@ -75,8 +92,8 @@ def test_progress_names_the_steps_in_order(segmenter: Segmenter, chest: Volume) 
     progress: Callable[[str, float], None] = lambda step, done: told.append((step, done))  # noqa: E731
     segmenter.segment(chest, progress)
     steps = [step for step, _ in told]
-    assert steps == sorted(steps, reverse=True) and set(steps) == {"lungs", "lesions"}
-    assert told[-1] == ("lesions", 1.0)
+    assert list(dict.fromkeys(steps)) == ["lungs", "lesions", "lobes"]
+    assert told[-1] == ("lobes", 1.0)
 
 
 def test_a_volume_without_lung_is_refused(segmenter: Segmenter, chest: Volume) -> None:

@@ -1,0 +1,136 @@
+"""Card of a lobe model: ``model.toml`` with ``kind = "lobes"``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dicomnode.segment.card import CARD_FILE, Figures, NetworkSpec, Weights, models_directory
+from dicomnode.segment.card_file import build_section, kind_of, read_document, verify_weights
+from dicomnode.segment.lung_shape import Shape3
+from dicomnode.segment.segmentation import ModelIdentity
+
+LOBES = "lobes"
+"""Kind of these models, and the folder of the one that the node uses."""
+
+
+@dataclass(frozen=True)
+class LobeGrid:
+    """Grid that a lung's box is sampled on."""
+
+    slices: int
+    rows: int
+    columns: int
+
+    def __post_init__(self) -> None:
+        if min(self.shape) < 1:
+            raise ValueError(f"the grid must have points along each axis, got {self.shape}")
+
+    @property
+    def shape(self) -> Shape3:
+        """Points along superior, posterior and left."""
+        return self.slices, self.rows, self.columns
+
+
+@dataclass(frozen=True)
+class LobeRules:
+    """When lobes are uncertain: a reader is told.
+
+    A lung below ``smallest_lung_ml``; a lobe with less than ``smallest_lobe_share`` of its lung; a lung whose
+    voxels the network is on average less than ``least_confidence`` sure of.
+    """
+
+    smallest_lung_ml: float
+    smallest_lobe_share: float
+    least_confidence: float
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.smallest_lobe_share < 1 and 0 <= self.least_confidence <= 1):
+            raise ValueError("smallest_lobe_share and least_confidence must lie between 0 and 1")
+
+
+@dataclass(frozen=True)
+class LobeCard:
+    """One lobe model: identity, grid, network, weights, rules, licence, data, figures and limits."""
+
+    directory: Path
+    name: str
+    kind: str
+    version: str
+    description: str
+    labels: tuple[str, ...]
+    licence: str
+    intended_use: str
+    limits: tuple[str, ...]
+    training_data: tuple[str, ...]
+    training_protocol: tuple[str, ...]
+    grid: LobeGrid
+    network: NetworkSpec
+    weights: Weights
+    rules: LobeRules
+    figures: tuple[Figures, ...] = ()
+
+    @property
+    def weights_path(self) -> Path:
+        """Where the weights lie."""
+        return self.directory / self.weights.file
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """What results say of their origin."""
+        return ModelIdentity(self.name, self.version, self.weights.sha256)
+
+
+def is_lobe_model(directory: Path) -> bool:
+    """Whether a folder holds a card of a lobe model."""
+    return (directory / CARD_FILE).is_file() and kind_of(directory) == LOBES
+
+
+def installed_lobe_card(models: Path | None = None) -> LobeCard | None:
+    """Card of the lobe model the node uses, its checksum verified; none where it isn't installed.
+
+    Raises
+    ------
+    ModelError
+        If the card or the weights are wrong.
+    """
+    root = models_directory() if models is None else models
+    return load_lobe_card(root / LOBES) if is_lobe_model(root / LOBES) else None
+
+
+def load_lobe_card(directory: Path) -> LobeCard:
+    """Card of the lobe model in ``directory``, its checksum verified.
+
+    Raises
+    ------
+    ModelError
+        If the card or the weights are wrong.
+    """
+    card = read_lobe_card(directory)
+    verify_weights(card.name, card.weights_path, card.weights.sha256)
+    return card
+
+
+def read_lobe_card(directory: Path) -> LobeCard:
+    """Card of the lobe model in ``directory`` without looking at its weights.
+
+    Raises
+    ------
+    ModelError
+        If the card can't be read or has unknown or missing keys.
+    """
+    path, document = directory / CARD_FILE, read_document(directory)
+    sections: dict[str, type[Any]] = {
+        "grid": LobeGrid,
+        "network": NetworkSpec,
+        "weights": Weights,
+        "rules": LobeRules,
+    }
+    values: dict[str, Any] = {"directory": directory, **document}
+    for key, section in sections.items():
+        if key in document:
+            values[key] = build_section(section, document[key], f"{path} [{key}]")
+    figures = document.get("figures", [])
+    values["figures"] = tuple(build_section(Figures, table, f"{path} [[figures]]") for table in figures)
+    return build_section(LobeCard, values, str(path))
