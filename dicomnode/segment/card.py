@@ -12,6 +12,7 @@ from dicomnode.segment.card_file import (
     LESIONS,
     ModelError,
     build_section,
+    card_path,
     kind_of,
     model_folders,
     read_document,
@@ -262,7 +263,7 @@ def read_card(directory: Path) -> ModelCard:
     ModelError
         If the card can't be read or has unknown or missing keys.
     """
-    path, document = directory / CARD_FILE, read_document(directory)
+    path, document = card_path(directory), read_document(directory)
     sections: dict[str, type[Any]] = {
         "preprocessing": Preprocessing,
         "network": NetworkSpec,

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 CARD_FILE = "model.toml"
+UNTRAINED_FILE = "untrained.toml"
+"""Card of a model that can be trained but has no weights yet: it is not among the installed ones."""
+
 LESIONS = "lesions"
 """Kind of a model whose card doesn't say which."""
 
@@ -19,6 +22,13 @@ class ModelError(Exception):
     """A model can't be used; one sentence that says which, why and what to do."""
 
 
+def card_path(directory: Path) -> Path:
+    """The card in a model's folder, trained or not."""
+    untrained = directory / UNTRAINED_FILE
+    card = directory / CARD_FILE
+    return untrained if untrained.is_file() and not card.is_file() else card
+
+
 def read_document(directory: Path) -> dict[str, Any]:
     """The TOML document of a model's card.
 
@@ -27,7 +37,7 @@ def read_document(directory: Path) -> dict[str, Any]:
     ModelError
         If it can't be read.
     """
-    path = directory / CARD_FILE
+    path = card_path(directory)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from dicomnode.segment.card import CARD_FILE, ModelCard, models_directory, read_card, sha256_of
+from dicomnode.segment.card_file import card_path
 from dicomnode.segment.networks.factory import build_network
 from dicomnode.train.cases import DataError, LabelledCase
 from dicomnode.train.datasets import load_cases
@@ -139,7 +140,7 @@ def export_card(card: ModelCard, out: Path) -> ModelCard:
 
 def write_card(source: Path, name: str, weights_file: str, out: Path) -> None:
     """Card and protocol of the model in ``source`` beside the weights in ``out``, without older figures."""
-    text = (source / CARD_FILE).read_text(encoding="utf-8")
+    text = card_path(source).read_text(encoding="utf-8")
     text = re.sub(r"\[\[figures\]\].*?(?=^\[(?!\[figures)|\Z)", "", text, flags=re.DOTALL | re.MULTILINE)
     digest = sha256_of(out / weights_file)
     text, replaced = re.subn(r'^sha256 = ".*"$', f'sha256 = "{digest}"', text, flags=re.MULTILINE)

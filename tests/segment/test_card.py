@@ -76,6 +76,13 @@ def test_no_card_no_model(tmp_path: Path) -> None:
         load_card(tmp_path)
 
 
+def test_a_model_without_weights_can_be_trained_but_is_not_installed(tmp_path: Path) -> None:
+    make_model(tmp_path / "new")
+    (tmp_path / "new" / CARD_FILE).rename(tmp_path / "new" / "untrained.toml")
+    assert read_card(tmp_path / "new").name == "small"
+    assert installed_models(tmp_path) == []
+
+
 def test_the_environment_says_where_models_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_model(tmp_path / "b")
     make_model(tmp_path / "a")

@@ -1,0 +1,135 @@
+"""Each published model, made small, learns a drawn set by its protocol, and answers alike in any batch."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dicomnode.segment.card import load_card, models_directory
+from dicomnode.segment.card_file import card_path
+from dicomnode.segment.lesions import LesionModel
+from dicomnode.train.bodies import in_body
+from dicomnode.train.datasets import load_cases
+from dicomnode.train.protocol import Protocol, read_protocol
+from dicomnode.train.training import train_model
+from tests.train.labelled_folder import make_linear_set
+
+SMALL = {
+    "covid_lesion_net": {
+        "width": "6",
+        "spacing_mm": "4.0",
+        "rows": "64",
+        "columns": "80",
+        "learning_rate": "0.01",
+    },
+    "deeplung_convlstm": {
+        "growth": "4",
+        "layers": "2",
+        "hidden": "4",
+        "rows": "48",
+        "columns": "64",
+        "learning_rate": "0.1",
+    },
+    "marseille_ldct": {
+        "width": "6",
+        "spacing_mm": "5.0",
+        "rows": "64",
+        "columns": "96",
+        "learning_rate": "0.002",
+    },
+}
+COMMON = {"epochs": "12", "batch_size": "2", "average_decay": "0.8", "patches": "false"}
+SPLIT = '[split]\ntrain = ["case01", "case02"]\nvalidation = ["case03"]\ntest = []\n'
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Pictures this small are done before a second thread has woken up."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("drawn")
+    make_linear_set(directory, slices=8)
+    return directory
+
+
+@pytest.fixture(scope="module", params=sorted(SMALL))
+def trained(request: pytest.FixtureRequest, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of one model, trained."""
+    root = tmp_path_factory.mktemp(request.param)
+    folder = root / "models" / request.param
+    folder.mkdir(parents=True)
+    source = models_directory() / request.param
+    for path in (card_path(source), source / "training.toml"):
+        text = path.read_text(encoding="utf-8")
+        for key, value in {**COMMON, **SMALL[request.param]}.items():
+            text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
+        text = re.sub(r"^\[(split|cross_validation)\].*", SPLIT, text, flags=re.MULTILINE | re.DOTALL)
+        (folder / path.name).write_text(text, encoding="utf-8")
+    out = root / "out"
+    train_model(request.param, data, out, models=root / "models")
+    return out
+
+
+def test_loss_falls_and_dice_rises(trained: Path) -> None:
+    with (trained / "log.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    losses, dice = ([float(row[key]) for row in rows] for key in ("loss", "validation_dice"))
+    assert losses[-1] < losses[0]
+    assert max(dice[-3:]) > max(0.5, dice[0])
+
+
+def test_the_batch_size_changes_no_more_than_a_voxel_in_10_000_and_odd_input_gives_no_nan(
+    trained: Path, data: Path
+) -> None:
+    model = LesionModel(load_card(trained))
+    case = in_body(load_cases(data)[2])
+    hu, lung = np.stack(case.hu), np.stack(case.lung)
+    spacing = (5.0, case.spacing_mm, case.spacing_mm)
+    reference = model.label(hu, lung, spacing, batch_size=8)
+    assert (reference >= 2).any()
+    for size in (1, 3):
+        other = model.label(hu, lung, spacing, batch_size=size)
+        assert (other != reference).sum() <= lung.sum() / 10_000
+    for value in (-3024, -1024, 0, 3071, 32767):
+        found = model.probabilities(np.full_like(hu[:2], value), lung[:2], spacing)
+        assert found.lesion.max() <= 200
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_no_patient_is_trained_on_and_tested(name: str) -> None:
+    _, split = read_protocol(models_directory() / name)
+    assert set(split.test) >= {"case02", "case09"} and "case06" in split.validation
+
+
+def test_the_paper_s_protocol_of_deeplung_is_there_with_its_numbers() -> None:
+    directory = models_directory() / "deeplung_convlstm"
+    protocol, _ = read_protocol(directory, file="published.toml")
+    assert protocol.optimizer == "sgd" and protocol.loss == "rmi" and protocol.schedule == "plateau"
+    assert (protocol.momentum, protocol.learning_rate, protocol.weight_decay) == (0.9, 1e-3, 1e-6)
+    assert (protocol.plateau_factor, protocol.plateau_patience, protocol.smallest_rate) == (0.1, 10, 1e-7)
+    assert (protocol.batch_size, protocol.rows, protocol.columns) == (32, 256, 256)
+    tested = [read_protocol(directory, fold, "published.toml")[1].test for fold in range(5)]
+    names = [name for fold in tested for name in fold]
+    assert len(set(names)) == len(names) == 8
+
+
+def _protocol() -> Protocol:
+    return Protocol(1, 1, 1, 1e-3, 0.0, 0.0, 8, 8)
+
+
+def test_unknown_choices_are_refused() -> None:
+    for key in ("optimizer", "loss", "schedule"):
+        with pytest.raises(ValueError, match=f"{key} must be one of"):
+            Protocol(**{**vars(_protocol()), key: "other"})
