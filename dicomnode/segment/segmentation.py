@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +38,43 @@ class Lobe(IntEnum):
     RIGHT_LOWER = 3
     LEFT_UPPER = 4
     LEFT_LOWER = 5
+
+
+class Region(IntEnum):
+    """The 20 regions of the CT-SS: the 18 segments, two of the left lung's taken as two regions each."""
+
+    NONE = 0
+    RIGHT_APICAL = 1
+    RIGHT_POSTERIOR = 2
+    RIGHT_ANTERIOR = 3
+    RIGHT_LATERAL = 4
+    RIGHT_MEDIAL = 5
+    RIGHT_SUPERIOR = 6
+    RIGHT_MEDIAL_BASAL = 7
+    RIGHT_ANTERIOR_BASAL = 8
+    RIGHT_LATERAL_BASAL = 9
+    RIGHT_POSTERIOR_BASAL = 10
+    LEFT_APICAL = 11
+    LEFT_POSTERIOR = 12
+    LEFT_ANTERIOR = 13
+    LEFT_SUPERIOR_LINGULAR = 14
+    LEFT_INFERIOR_LINGULAR = 15
+    LEFT_SUPERIOR = 16
+    LEFT_MEDIAL_BASAL = 17
+    LEFT_ANTERIOR_BASAL = 18
+    LEFT_LATERAL_BASAL = 19
+    LEFT_POSTERIOR_BASAL = 20
+
+
+REGIONS_OF_LOBE: Mapping[Lobe, tuple[Region, ...]] = MappingProxyType(
+    {
+        Lobe.RIGHT_UPPER: tuple(map(Region, range(1, 4))),
+        Lobe.RIGHT_MIDDLE: tuple(map(Region, range(4, 6))),
+        Lobe.RIGHT_LOWER: tuple(map(Region, range(6, 11))),
+        Lobe.LEFT_UPPER: tuple(map(Region, range(11, 16))),
+        Lobe.LEFT_LOWER: tuple(map(Region, range(16, 21))),
+    }
+)
 
 
 class QualityFlag(StrEnum):
