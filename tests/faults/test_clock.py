@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dicomnode.deliver.delivery import DeliveryLoop, Destination, RetryPolicy
+from dicomnode.deliver.delivery import DeliveryLoop
+from dicomnode.deliver.destination import Destination, RetryPolicy
 from dicomnode.deliver.peer import Peer
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.records import NewInstance, series_key

@@ -30,8 +30,10 @@ def campaign(tmp_path_factory: pytest.TempPathFactory) -> Campaign:
     installed("storescu")
     data = Path(os.environ.get("DICOMNODE_DATA", REPOSITORY.parent / "shared" / "data"))
     seed = int(os.environ.get(SEED) or random.SystemRandom().randrange(10**6))
-    campaign = Campaign(tmp_path_factory.mktemp("kills"), data if data.is_dir() else None, seed)
-    campaign.run(max(KILLS, len(POINTS)))
+    campaign = Campaign(
+        tmp_path_factory.mktemp("kills"), data if data.is_dir() else None, seed, commitment=True
+    )
+    campaign.run(max(KILLS, len(campaign.points)))
     return campaign
 
 
@@ -45,7 +47,7 @@ def test_a_node_killed_at_any_instant_loses_and_duplicates_nothing(
     assert not verdict.lost, f"seed {campaign.seed}"
     assert not verdict.duplicated, f"seed {campaign.seed}"
     assert not campaign.missed, f"seed {campaign.seed}"
-    assert set(campaign.kills) == {point.name for point in POINTS}
+    assert set(campaign.kills) == {point.name for point in campaign.points}
 
 
 def test_every_point_of_the_launcher_has_a_way() -> None:
