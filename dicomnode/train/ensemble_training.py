@@ -14,12 +14,12 @@ from dicomnode.segment.card import ModelCard, NetworkSpec
 from dicomnode.segment.inference import has_bfloat16
 from dicomnode.segment.networks.factory import build_network
 from dicomnode.train.cases import DataError, LabelledCase
-from dicomnode.train.clahe import load_clahe
+from dicomnode.train.clahe import OTHER_SCANNERS, load_clahe
 from dicomnode.train.ensemble import new_member, restore_member, train_member
 from dicomnode.train.linear import load_linear
 from dicomnode.train.medseg import load_medseg
 from dicomnode.train.mixture import Example, prepare_examples
-from dicomnode.train.protocol import EnsembleProtocol, Folds
+from dicomnode.train.protocol import TRAINED, EnsembleProtocol, Folds
 
 LINEAR, CLAHE, MEDSEG = "covid10_linear", "covid20_clahe", "medseg_ggo_consolidation"
 EXAMPLES_FILE = "examples.pt"
@@ -60,7 +60,7 @@ def train_ensemble(
             if progress is not None:
                 progress(member, (member + done) / len(folds.folds), loss)
 
-        unseen = {*fold, *folds.test}
+        seen = {*folds.uses, *OTHER_SCANNERS} - {*fold, *folds.test}
         torch.manual_seed(protocol.seed + member)
         state = new_member(build_network(member_network(card)), protocol)
         checkpoint = out / f"member{member}.pt"
@@ -68,7 +68,7 @@ def train_ensemble(
             restore_member(state, checkpoint)
         train_member(
             state,
-            [item for name, items in examples.items() if name not in unseen for item in items],
+            [item for name, items in examples.items() if name in seen for item in items],
             [item for name in fold for item in examples[name]],
             card.preprocessing,
             protocol,
@@ -108,11 +108,12 @@ def _examples(
         kept: dict[str, list[Example]] = torch.load(path, weights_only=False)
         return kept
     linear = load_linear(data / LINEAR)
-    # Way back from equalised grey: learned without the test cases and the case it was judged by.
-    seen = [case for case in linear if case.name not in (*folds.test, folds.folds[0][0])]
+    # The way back from equalised grey is learned without the first held-out case, which shows how good it is.
+    trained = {name for name, use in folds.uses.items() if use == TRAINED} - {folds.folds[0][0]}
+    seen = [case for case in linear if case.name in trained]
     cases: list[LabelledCase] = [*linear, *load_medseg(data / MEDSEG)]
     cases += load_clahe(data / CLAHE, data / LINEAR, seen, seed=0, steps=protocol.equalised_steps)
-    if missing := sorted({n for fold in folds.folds for n in fold} - {case.name for case in cases}):
+    if missing := sorted(folds.uses.keys() - {case.name for case in cases}):
         raise DataError(f"the data lack {', '.join(missing)}, which the folds of {card.name} name")
     examples = {
         case.name: prepare_examples(case, card.preprocessing, protocol.weak_split_hu) for case in cases

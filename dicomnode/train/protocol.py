@@ -121,23 +121,25 @@ class EnsembleProtocol:
 
 @dataclass(frozen=True)
 class Folds:
-    """``folds[k]`` names the cases member k never sees; cases of ``test`` none sees, all others all see."""
+    """``folds[k]`` are cases member k never sees; those of ``test`` none sees, of ``train`` all."""
 
     folds: tuple[tuple[str, ...], ...]
     test: tuple[str, ...]
+    train: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        names = [name for fold in (*self.folds, self.test) for name in fold]
+        names = [name for fold in (*self.folds, self.test, self.train) for name in fold]
         if len(set(names)) != len(names):
             raise ValueError("a case appears twice in the folds")
 
     @property
     def uses(self) -> dict[str, str]:
         """Use of each case by the whole ensemble."""
-        return {name: TRAINED for fold in self.folds for name in fold} | dict.fromkeys(self.test, "test")
+        trained = [name for fold in (*self.folds, self.train) for name in fold]
+        return dict.fromkeys(trained, TRAINED) | dict.fromkeys(self.test, "test")
 
     def judges(self, case: str) -> tuple[int, ...] | None:
-        """Members that never saw a case; ``None`` if the folds don't name it."""
+        """Members that never saw a case; ``None`` if all did or the folds don't name it."""
         if case in self.test:
             return tuple(range(len(self.folds)))
         own = tuple(index for index, fold in enumerate(self.folds) if case in fold)
@@ -165,6 +167,7 @@ def read_ensemble(directory: Path) -> tuple[EnsembleProtocol, Folds] | None:
     values = {
         "folds": tuple(tuple(fold) for fold in folds.get("held_out", ())),
         "test": tuple(folds.get("test", ())),
+        "train": tuple(folds.get("train", ())),
     }
     return _build(EnsembleProtocol, document["protocol"], path), _build(Folds, values, path)
 
