@@ -98,7 +98,8 @@ class Postprocessing:
     ``outputs`` names the network's channels, one of :data:`OUTPUTS`. ``probability_threshold`` and above is
     lesion; connected lesions below ``minimum_lesion_ml`` are dropped. Smoothed HU at or above
     ``consolidation_hu`` make it consolidation; a network with a channel for it says that itself: from
-    ``consolidation_probability``, where that is above 0.
+    ``consolidation_probability``, where that is above 0. Probabilities are first smoothed across slices by a
+    Gaussian of ``smoothing_mm``, if that is above 0: a network that sees one slice at a time flickers.
     """
 
     probability_threshold: float
@@ -106,12 +107,15 @@ class Postprocessing:
     minimum_lesion_ml: float
     consolidation_probability: float = 0.0
     outputs: tuple[str, ...] = ()
+    smoothing_mm: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 < self.probability_threshold < 1:
             raise ValueError(f"probability_threshold must lie in (0, 1), got {self.probability_threshold}")
         if self.minimum_lesion_ml < 0:
             raise ValueError("minimum_lesion_ml must not be negative")
+        if self.smoothing_mm < 0:
+            raise ValueError("smoothing_mm must not be negative")
         if not 0 <= self.consolidation_probability < 1:
             raise ValueError(
                 f"consolidation_probability must lie in [0, 1), got {self.consolidation_probability}"

@@ -148,6 +148,8 @@ class LesionModel:
                 done += int(searched[chosen].any(axis=(1, 2)).sum())
                 if progress is not None:
                     progress(done / total)
+        for plane in found:
+            smooth_across(plane, rules.smoothing_mm / spacing_mm[0])
         if not rules.finds_lungs:
             found *= searched
         return Probabilities(found[0], found[1] if planes > 1 else None, found[2] if planes > 2 else None)
@@ -225,6 +227,15 @@ def choose_device(device: str) -> str:
             "device cuda was asked for but this machine has no usable CUDA device; use auto or cpu"
         )
     return "cuda" if available and device != "cpu" else "cpu"
+
+
+def smooth_across(levels: NDArray[np.uint8], sigma: float) -> None:
+    """Smooth stored probabilities (slices, rows, columns) across slices in place; ``sigma`` in slices."""
+    box = bounding_box(levels > 0)
+    if sigma > 0 and box is not None and len(levels) > 1:
+        ndimage.gaussian_filter1d(
+            levels[box], sigma, axis=0, output=levels[box], mode="nearest", truncate=3.0
+        )
 
 
 def drop_specks(

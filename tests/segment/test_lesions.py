@@ -16,6 +16,7 @@ from dicomnode.segment.lesions import (
     choose_device,
     drop_specks,
     find_consolidation,
+    smooth_across,
 )
 from dicomnode.segment.segmentation import Label
 from tests.model_folder import density_network, make_model
@@ -151,3 +152,14 @@ def test_unknown_devices_are_refused() -> None:
     assert choose_device("cpu") == "cpu"
     with pytest.raises(ModelError, match="known are auto, cpu and cuda"):
         choose_device("tpu")
+
+
+def test_smoothing_across_slices_drops_what_one_slice_alone_shows() -> None:
+    levels = np.zeros((9, 4, 4), np.uint8)
+    levels[4, 0, 0] = 200
+    levels[2:7, 2, 2] = 200
+    smooth_across(levels, 1.5)
+    assert levels[4, 0, 0] < 100 <= levels[4, 2, 2]
+    alone = np.full((1, 4, 4), 120, np.uint8)
+    smooth_across(alone, 1.5)
+    assert (alone == 120).all()
