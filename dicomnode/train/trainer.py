@@ -141,7 +141,7 @@ def train_network(
     if card.preprocessing.outside_hu is not None:
         negatives = healthy + [erase_lesions(item) for item in positives]
     shape = (protocol.rows, protocol.columns)
-    done = _fraction_done(state, protocol, minutes, 0.0)
+    done = fraction_done(state, protocol, minutes, 0.0)
     while state.epoch < protocol.epochs and done < 1:
         started = time.monotonic()
         rng = np.random.default_rng((protocol.seed, state.epoch))
@@ -153,7 +153,7 @@ def train_network(
         for index, batch in enumerate(batches):
             part = (index / steps, time.monotonic() - started)
             done = max(
-                _fraction_done(state, protocol, minutes, part[1]), (state.epoch + part[0]) / protocol.epochs
+                fraction_done(state, protocol, minutes, part[1]), (state.epoch + part[0]) / protocol.epochs
             )
             if done >= 1 and losses:
                 break
@@ -165,9 +165,9 @@ def train_network(
         loss, dice = score_slices(state.average, validation, card, protocol)
         if dice >= state.best_dice:
             state.best_dice, state.best = dice, copy.deepcopy(state.average.state_dict())
-        _mind_plateau(state, loss, protocol)
+        mind_plateau(state, loss, protocol)
         state.seconds += time.monotonic() - started
-        done = _fraction_done(state, protocol, minutes, 0.0)
+        done = fraction_done(state, protocol, minutes, 0.0)
         save_state(state, out / CHECKPOINT_FILE)
         _log(out / LOG_FILE, state, rate, float(np.mean(losses)), loss, dice)
     return state
@@ -234,7 +234,7 @@ def _loss(logits: Tensor, batch: SliceBatch, card: ModelCard, protocol: Protocol
     return channels_bce_dice(logits, target, weight, protocol.dice_weight)
 
 
-def _mind_plateau(state: TrainingState, loss: float, protocol: Protocol) -> None:
+def mind_plateau(state: TrainingState, loss: float, protocol: Protocol) -> None:
     """Lower the rate of plateaus when the validation loss hasn't fallen for too long."""
     if loss < state.least_loss:
         state.least_loss, state.epochs_above_least = loss, 0
@@ -259,9 +259,10 @@ def _steps(positives: list[Slice], negatives: list[Slice], protocol: Protocol) -
     return max((len(positives) + chosen) // protocol.batch_size, 1)
 
 
-def _fraction_done(
+def fraction_done(
     state: TrainingState, protocol: Protocol, minutes: float | None, running_seconds: float
 ) -> float:
+    """Part of the training that is over, by epochs, minutes or a rate that has fallen to its end."""
     if protocol.schedule == "plateau" and state.plateau_rate <= protocol.smallest_rate:
         return 1.0
     by_epochs = state.epoch / protocol.epochs

@@ -14,10 +14,14 @@ import torch
 from dicomnode.segment.card import load_card, models_directory
 from dicomnode.segment.card_file import card_path
 from dicomnode.segment.lesions import LesionModel
+from dicomnode.segment.networks.unet2d import UNet2d
 from dicomnode.train.bodies import in_body
+from dicomnode.train.cases import DataError
 from dicomnode.train.datasets import load_cases
 from dicomnode.train.protocol import Protocol, read_protocol
+from dicomnode.train.trainer import fraction_done, mind_plateau, new_state
 from dicomnode.train.training import train_model
+from tests.model_folder import make_model
 from tests.train.labelled_folder import make_linear_set
 
 SMALL = {
@@ -133,3 +137,36 @@ def test_unknown_choices_are_refused() -> None:
     for key in ("optimizer", "loss", "schedule"):
         with pytest.raises(ValueError, match=f"{key} must be one of"):
             Protocol(**{**vars(_protocol()), key: "other"})
+
+
+def test_a_fold_s_split_goes_with_its_weights(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "small"
+    make_model(folder)
+    protocol = (
+        "seed = 1\nepochs = 1\nbatch_size = 4\nlearning_rate = 0.01\nweight_decay = 0.0\n"
+        "negatives_per_positive = 0.0\nrows = 32\ncolumns = 32\n"
+    )
+    groups = '[cross_validation]\ngroups = [["case01"], ["case02"], ["case03"]]\n'
+    for name in ("training.toml", "other.toml"):
+        (folder / name).write_text(f"[protocol]\n{protocol}\n{groups}", encoding="utf-8")
+    out = tmp_path / "out"
+    train_model("small", data, out, models=tmp_path / "models", fold=1, protocol_file="other.toml")
+    _, split = read_protocol(out)
+    assert (split.test, split.validation, split.train) == (("case02",), ("case03",), ("case01",))
+    with pytest.raises(DataError, match="has folds 0 to 2, not 3"):
+        read_protocol(folder, 3, "other.toml")
+    with pytest.raises(DataError, match="one split, not folds"):
+        read_protocol(out, 1)
+
+
+def test_on_a_plateau_the_rate_falls_until_training_ends() -> None:
+    protocol = Protocol(
+        **{**vars(_protocol()), "schedule": "plateau", "plateau_patience": 2, "smallest_rate": 1e-5}
+    )
+    state = new_state(UNet2d(width=4), protocol)
+    rates = []
+    for loss in (3.0, 2.0, 2.5, 2.5, 2.5, 1.0, 1.5, 1.5, 1.5):
+        mind_plateau(state, loss, protocol)
+        rates.append(state.plateau_rate)
+    assert rates == pytest.approx([1e-3] * 4 + [1e-4] * 4 + [1e-5])
+    assert fraction_done(state, protocol, None, 0.0) == 1.0
