@@ -17,6 +17,7 @@ from torch import Tensor
 from dicomnode.segment.card import ModelCard, ModelError, Postprocessing
 from dicomnode.segment.inference import NetworkRunner
 from dicomnode.segment.networks.factory import build_network
+from dicomnode.segment.networks.onnx import OnnxNetwork
 from dicomnode.segment.networks.patch_unet import PatchUNetEnsemble
 from dicomnode.segment.preprocess import UNKNOWN_LUNG, choose_crop, resample
 from dicomnode.segment.segmentation import Label
@@ -77,7 +78,10 @@ class LesionModel:
         self.card = card
         network = build_network(card.network)
         try:
-            network.load_state_dict(load_file(card.weights_path))
+            if isinstance(network, OnnxNetwork):
+                network.load_weights(card.weights_path)
+            else:
+                network.load_state_dict(load_file(card.weights_path))
         except (RuntimeError, SafetensorError) as error:
             raise ModelError(f"model {card.name}: the weights don't fit the network: {error}") from error
         self._network = network
