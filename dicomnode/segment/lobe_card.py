@@ -38,16 +38,21 @@ class LobeRules:
     """When lobes are uncertain: a reader is told.
 
     A lung below ``smallest_lung_ml``; a lobe with less than ``smallest_lobe_share`` of its lung; a lung whose
-    voxels the network is on average less than ``least_confidence`` sure of.
+    height is less than ``lowest_shape`` or more than ``highest_shape`` of its depth from front to back, as
+    that of one cut off or shrunk from below. (The network's own confidence tells nothing: it is as sure of
+    half a lung as of a whole one.)
     """
 
     smallest_lung_ml: float
     smallest_lobe_share: float
-    least_confidence: float
+    lowest_shape: float
+    highest_shape: float
 
     def __post_init__(self) -> None:
-        if not (0 <= self.smallest_lobe_share < 1 and 0 <= self.least_confidence <= 1):
-            raise ValueError("smallest_lobe_share and least_confidence must lie between 0 and 1")
+        if not 0 <= self.smallest_lobe_share < 1:
+            raise ValueError("smallest_lobe_share must lie between 0 and 1")
+        if not 0 < self.lowest_shape < self.highest_shape:
+            raise ValueError("lowest_shape must be positive and below highest_shape")
 
 
 @dataclass(frozen=True)

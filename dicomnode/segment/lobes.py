@@ -85,16 +85,16 @@ class LobeModel:
             if box is None:
                 continue
             lung = sides[box] == side
-            parts, confidence = self._parts(lung, spacing_mm, side)
+            parts, shape = self._parts(lung, spacing_mm, side)
             names = np.array([Lobe.NONE, *PARTS[side]], np.uint8)
             lobes[box] += names[parts]  # a box may hold a piece of the other lung
-            uncertain |= is_uncertain(parts, confidence, side, spacing_mm, self.card.rules)
+            uncertain |= is_uncertain(parts, shape, side, spacing_mm, self.card.rules)
         return LobeMap(lobes, uncertain)
 
     def _parts(
         self, lung: NDArray[np.bool_], spacing_mm: Spacing, side: Side
-    ) -> tuple[NDArray[np.uint8], float]:
-        """Part of each voxel of a lung in its box: 1 upper, 2 middle, 3 lower; and the mean probability."""
+    ) -> tuple[NDArray[np.uint8], ShapeBox]:
+        """Part of each voxel of a lung (1 upper, 2 middle, 3 lower), and the box of its shape."""
         mirror = slice(None, None, -1) if side is Side.LEFT else slice(None)
         mirrored = lung[:, :, mirror]
         coarse, coarse_mm = lattice(mirrored, spacing_mm)
@@ -106,11 +106,9 @@ class LobeModel:
         with torch.inference_mode():
             logits = self._network(network_input(inside, box, side)[None].to(self.device))
             logits = without_absent(logits.float(), [side])[0].cpu()
-        highest = torch.softmax(logits, dim=0).amax(dim=0)
-        confidence = float((highest * inside).sum() / inside.sum().clamp(min=1e-6))
         parts = draw_parts(mirrored, logits, box, spacing_mm)
         join_fragments(parts)
-        return parts[:, :, mirror], confidence
+        return parts[:, :, mirror], box
 
 
 def draw_parts(
@@ -185,9 +183,9 @@ def _neighbours(parts: NDArray[np.uint8], places: NDArray[np.int64]) -> NDArray[
 
 
 def is_uncertain(
-    parts: NDArray[np.uint8], confidence: float, side: Side, spacing_mm: Spacing, rules: LobeRules
+    parts: NDArray[np.uint8], box: ShapeBox, side: Side, spacing_mm: Spacing, rules: LobeRules
 ) -> bool:
-    """Whether a lung is too small, lacks a lobe, or the network is too unsure of it."""
+    """Whether a lung is too small, lacks a lobe, or is no whole lung by its height and depth."""
     counts = [
         int(np.count_nonzero(parts == part))
         for part, lobe in enumerate(PARTS[side], start=1)
@@ -197,5 +195,5 @@ def is_uncertain(
     return (
         lung_ml < rules.smallest_lung_ml
         or min(counts) < rules.smallest_lobe_share * sum(counts)
-        or confidence < rules.least_confidence
+        or not rules.lowest_shape <= box.length_mm[0] / box.length_mm[1] <= rules.highest_shape
     )

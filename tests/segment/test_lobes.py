@@ -10,9 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from dicomnode.phantom import LesionKind, LesionSpec, PhantomSpec, build_phantom
 from dicomnode.segment.card import ModelError, load_installed_card, models_directory
 from dicomnode.segment.lobe_card import installed_lobe_card, load_lobe_card
 from dicomnode.segment.lobes import LobeModel, join_fragments
+from dicomnode.segment.lungs import find_lungs
 from dicomnode.segment.segmentation import Lobe, Side
 from dicomnode.train.lobe_cases import LobeCase, load_lobe_case
 from dicomnode.train.lobe_model import SIDE_OF, read_lobe_protocol
@@ -90,6 +92,24 @@ def test_consolidated_parts_that_the_mask_lacks_move_no_lobe(model: LobeModel, p
     assert (found[kept] == whole[kept]).mean() > 0.95
 
 
+def test_big_consolidations_in_a_ct_move_no_lobe(model: LobeModel) -> None:
+    lesions = (
+        LesionSpec(LesionKind.CONSOLIDATION, 300.0, Lobe.RIGHT_LOWER),
+        LesionSpec(LesionKind.CONSOLIDATION, 250.0, Lobe.LEFT_LOWER),
+        LesionSpec(LesionKind.GGO, 200.0, Lobe.RIGHT_UPPER),
+    )
+    found = []
+    for grown in ((), lesions):
+        phantom = build_phantom(PhantomSpec.whole_lung((80, 112, 112), seed=SEED, lesions=grown))
+        sides = find_lungs(phantom.hu, phantom.spec.spacing_mm).sides
+        lobes = model.find(sides, phantom.spec.spacing_mm).lobes
+        assert_lobes_fill_the_lungs(lobes, sides)
+        assert np.mean(dice(lobes, phantom.lobes)) > 0.85
+        found.append(lobes)
+    both = (found[0] > 0) & (found[1] > 0)
+    assert (found[0] == found[1])[both].mean() > 0.95
+
+
 @pytest.mark.parametrize(("steps", "least"), [((1, 2, 2), 0.97), ((2, 1, 1), 0.97), ((4, 1, 1), 0.94)])
 def test_the_spacing_does_not_matter(
     model: LobeModel, phantom: LobeCase, steps: tuple[int, int, int], least: float
@@ -113,6 +133,18 @@ def test_one_lung_absent(model: LobeModel, phantom: LobeCase) -> None:
 def test_lungs_too_small_to_tell_are_uncertain(model: LobeModel, phantom: LobeCase) -> None:
     small = tuple(mm * 0.4 for mm in phantom.spacing_mm)
     assert model.find(SIDE_OF[phantom.lobes], (small[0], small[1], small[2])).uncertain
+
+
+def test_half_a_lung_is_uncertain(model: LobeModel, phantom: LobeCase) -> None:
+    sides = SIDE_OF[phantom.lobes]
+    slices = np.flatnonzero(sides.any(axis=(1, 2)))
+    middle = (slices[0] + slices[-1]) // 2
+    for half in (slice(None, middle), slice(middle, None)):
+        cut = sides.copy()
+        cut[half] = Side.NONE
+        found = model.find(cut, phantom.spacing_mm)
+        assert found.uncertain
+        assert_lobes_fill_the_lungs(found.lobes, cut)
 
 
 def test_a_few_voxels_and_none_at_all(model: LobeModel) -> None:
