@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dicomnode.cli import COMMANDS, main
+from dicomnode.segment.card import models_directory
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -91,6 +93,25 @@ def test_check_tells_each_finding(
     assert "anyone who reaches the port may send" in told
     for wrong in ("minimum_free_gb", "no_such_model", "PACS@127.0.0.1:1"):
         assert any("WRONG" in line and wrong in line for line in told.splitlines()), told
+
+
+def test_check_tells_whether_there_are_lobes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DICOMNODE_SPOOL__DIRECTORY", str(tmp_path))
+    monkeypatch.setenv("DICOMNODE_NODE__PORT", "0")
+    published = models_directory() / "lobes"
+    monkeypatch.setenv("DICOMNODE_MODELS", str(tmp_path / "models"))
+    main(["check"])
+    assert "no model of lobes is installed" in capsys.readouterr().out
+    folder = shutil.copytree(published, tmp_path / "models" / "lobes")
+    main(["check"])
+    told = capsys.readouterr().out
+    assert any("lobes" in line and "checksum of the weights is right" in line for line in told.splitlines())
+    (folder / "weights.safetensors").write_bytes(b"")
+    main(["check"])
+    told = capsys.readouterr().out
+    assert any("WRONG" in line and "model lobes: the weights" in line for line in told.splitlines())
 
 
 def test_check_of_a_sound_node_is_status_0(
