@@ -10,6 +10,7 @@ from typing import Any
 from dicomnode.segment.card_file import (
     CARD_FILE,
     LESIONS,
+    UNTRAINED_FILE,
     ModelError,
     build_section,
     card_path,
@@ -238,6 +239,8 @@ def load_installed_card(name: str, models: Path | None = None) -> ModelCard:
     """
     root = models_directory() if models is None else models
     known = sorted(card.parent.name for card in root.glob(f"*/{CARD_FILE}"))
+    if name not in known and (root / name / UNTRAINED_FILE).is_file():
+        return load_card(root / name)
     if name not in known:
         listed = ", ".join(known) or "none"
         raise ModelError(f"no model {name!r} in {root}; installed are: {listed}")
@@ -255,6 +258,11 @@ def load_card(directory: Path) -> ModelCard:
         If the card can't be read, has unknown or missing keys, or the weights are missing or others.
     """
     card = read_card(directory)
+    if card_path(directory).name == UNTRAINED_FILE:
+        raise ModelError(
+            f"model {card.name} has no weights yet; "
+            f"dicomnode train {card.name} --data DATA --out DIR makes them"
+        )
     verify_weights(card.name, card.weights_path, card.weights.sha256)
     return card
 

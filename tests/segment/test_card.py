@@ -11,6 +11,7 @@ from dicomnode.segment.card import (
     ModelError,
     installed_models,
     load_card,
+    load_installed_card,
     models_directory,
     read_card,
 )
@@ -81,6 +82,9 @@ def test_a_model_without_weights_can_be_trained_but_is_not_installed(tmp_path: P
     (tmp_path / "new" / CARD_FILE).rename(tmp_path / "new" / "untrained.toml")
     assert read_card(tmp_path / "new").name == "small"
     assert installed_models(tmp_path) == []
+    for load in (lambda: load_card(tmp_path / "new"), lambda: load_installed_card("new", tmp_path)):
+        with pytest.raises(ModelError, match="small has no weights yet; dicomnode train small"):
+            load()
 
 
 def test_the_environment_says_where_models_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
