@@ -10,16 +10,28 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from dicomnode.assemble.volume import Volume
-from dicomnode.segment.segmentation import Label, ModelIdentity, Segmentation, Side
+from dicomnode.segment.segmentation import Label, Lobe, ModelIdentity, Segmentation, Side
 
 LUNG, GROUND_GLASS, CONSOLIDATION = "39607008", "112120", "95436008"
+UPPER_LOBE, MIDDLE_LOBE, LOWER_LOBE = "45653009", "72481006", "90572001"
 RIGHT, LEFT = "24028007", "7771000"
 MEASUREMENT_GROUP, TRACKING_IDENTIFIER = "125007", "112039"
 FINDING, FINDING_SITE, LATERALITY = "121071", "363698007", "272741003"
 LESION = "52988006"
 VOLUME, ATTENUATION, MASS = "118565006", "112031", "118538004"
 
-REGIONS = {(LUNG, RIGHT): ("sides", "right"), (LUNG, LEFT): ("sides", "left")}
+LOBES = {
+    (UPPER_LOBE, RIGHT): Lobe.RIGHT_UPPER,
+    (MIDDLE_LOBE, ""): Lobe.RIGHT_MIDDLE,
+    (LOWER_LOBE, RIGHT): Lobe.RIGHT_LOWER,
+    (UPPER_LOBE, LEFT): Lobe.LEFT_UPPER,
+    (LOWER_LOBE, LEFT): Lobe.LEFT_LOWER,
+}
+REGIONS = {
+    (LUNG, RIGHT): ("sides", "right"),
+    (LUNG, LEFT): ("sides", "left"),
+    **{kind: ("lobes", lobe.name.lower()) for kind, lobe in LOBES.items()},
+}
 LESION_NAMES = {
     "LESION_VOLUME": "lesion_volume_ml",
     "GGO_VOLUME": "ggo_volume_ml",
@@ -96,7 +108,7 @@ def segment_masks(seg: Dataset, volume: Volume) -> dict[tuple[str, str], NDArray
 
 
 def segmentation_from(seg: Dataset, volume: Volume) -> Segmentation:
-    """The label and side maps that a SEG holds."""
+    """The label, side and lobe maps that a SEG holds; no lobes if it has no such segments."""
     masks = segment_masks(seg, volume)
     sides = np.zeros(volume.hu.shape, np.uint8)
     sides[masks[LUNG, RIGHT]] = Side.RIGHT
@@ -104,8 +116,12 @@ def segmentation_from(seg: Dataset, volume: Volume) -> Segmentation:
     labels = np.where(sides > 0, np.uint8(Label.NORMAL_LUNG), np.uint8(Label.BACKGROUND))
     labels[masks[GROUND_GLASS, ""]] = Label.GROUND_GLASS
     labels[masks[CONSOLIDATION, ""]] = Label.CONSOLIDATION
+    lobes = np.zeros_like(labels)
+    for kind, lobe in LOBES.items():
+        if kind in masks:
+            lobes[masks[kind]] = lobe
     algorithm = seg.SegmentSequence[0].SegmentAlgorithmName
-    return Segmentation(labels, sides, np.zeros_like(labels), ModelIdentity(str(algorithm), "", ""))
+    return Segmentation(labels, sides, lobes, ModelIdentity(str(algorithm), "", ""))
 
 
 def reported_values(sr: Dataset) -> list[ReportedValue]:

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 
 from dicomnode.assemble.assemble import assemble_series
 from dicomnode.assemble.volume import Volume
-from dicomnode.demo.read_back import reported_values, segment_masks
+from dicomnode.demo.read_back import LOBES, reported_values, segment_masks
 from dicomnode.measure.regions import lesion_density_g_per_ml
 from tests.end_to_end.conftest import Hospital
 
@@ -102,6 +102,10 @@ def test_masks_nest_and_lie_where_the_lungs_are(answer: Answer) -> None:
     assert np.array_equal(masks[LUNGS], masks[RIGHT] ^ masks[LEFT])
     assert np.array_equal(masks[LESION], masks[GGO] ^ masks[CONSOLIDATION])
     assert not np.any(masks[LESION] & ~masks[LUNGS])
+    for side, name, count in ((RIGHT, "RIGHT", 3), (LEFT, "LEFT", 2)):
+        lobes = [masks[kind] for kind, lobe in LOBES.items() if lobe.name.startswith(name)]
+        assert len(lobes) == count and all(lobe.any() for lobe in lobes)
+        assert np.array_equal(np.sum(lobes, axis=0, dtype=np.uint8), masks[side].astype(np.uint8))
     right, left = (centroid_mm(masks[side], answer.volume) for side in (RIGHT, LEFT))
     assert right[0] < left[0], "the patient's left is +x"
 
