@@ -109,7 +109,7 @@ class Series(_Section):
 class Analysis(_Section):
     """Which model computes where, and for how long at the most."""
 
-    model: str = "medip_unet2d"
+    model: str = "best"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     timeout_seconds: Annotated[float, Field(gt=0)] = 900.0
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
