@@ -34,8 +34,11 @@ from dicomnode.cli import main
 def break_it():
     while not (found := [t for t in threading.enumerate() if t.name == sys.argv[1] and t.is_alive()]):
         time.sleep(0.01)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(found[0].ident), ctypes.py_object(SystemExit))
-    print("armed", file=sys.stderr, flush=True)
+    while found[0].is_alive():  # once isn't enough: where a finalizer runs just then the error is swallowed
+        ident = ctypes.c_ulong(found[0].ident)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(SystemExit))
+        print("armed", file=sys.stderr, flush=True)
+        time.sleep(0.2)
 
 threading.Thread(target=break_it, daemon=True).start()
 sys.exit(main(sys.argv[2:]))

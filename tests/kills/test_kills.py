@@ -18,7 +18,7 @@ from tests.kills.launcher import WAYS
 from tests.kills.points import COMMITMENT_POINTS, POINTS, By
 from tests.kills.verdict import judge, lost_instances, lost_results, sent_again, several_objects
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 KILLS = 20
 SEED = "DICOMNODE_KILL_SEED"
