@@ -93,12 +93,18 @@ class ServerProcess(AbstractContextManager["ServerProcess"]):
 
     def recorded(self) -> dict[str, tuple[str, str]]:
         """SOP Instance UID to path and SHA-256 of the data set, as the ledger has them; nobody may send."""
+        return {uid: (path, sha256) for uid, path, sha256 in self._rows()}
+
+    def digests(self) -> set[str]:
+        """SHA-256 of every data set that is kept; one SOP Instance UID may stand in several series."""
+        return {sha256 for _, _, sha256 in self._rows()}
+
+    def _rows(self) -> list[tuple[str, str, str]]:
         with tempfile.TemporaryDirectory() as copy:  # SQLite wouldn't find its way through /proc
             for name in ("ledger.sqlite", "ledger.sqlite-wal"):
                 shutil.copy(self.seen_directory / name, copy)
             with closing(sqlite3.connect(Path(copy) / "ledger.sqlite")) as ledger:
-                rows = ledger.execute("SELECT sop_instance_uid, path, sha256 FROM instance").fetchall()
-        return {uid: (path, sha256) for uid, path, sha256 in rows}
+                return ledger.execute("SELECT sop_instance_uid, path, sha256 FROM instance").fetchall()
 
     def storescu(self, *arguments: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         return self._dcmtk("storescu", *arguments, timeout=timeout)
