@@ -17,6 +17,8 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, build_context
 
+from dicomnode.deliver.checkpoint import Checkpoint
+
 VERIFICATION = "1.2.840.10008.1.1"
 
 _ADDRESS = re.compile(r"(?P<ae_title>[^@]+)@(?:\[(?P<ipv6>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>[0-9]+)")
@@ -166,6 +168,7 @@ def associated(
                 f"{peer}: it offers none of the SOP classes", association.rejected_contexts
             )
         raise PeerError(f"{peer}: {(tls and tls.failure) or _why_not(association)}")
+    association._reactor_checkpoint = Checkpoint(association)
     try:
         yield association
     finally:
