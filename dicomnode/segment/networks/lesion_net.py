@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dicomnode.segment.networks.layers import check_sides
+
 POOLINGS = 3
 
 
@@ -56,11 +58,7 @@ class LesionNet(nn.Module):
         ValueError
             If rows or columns are no multiple of ``stride``.
         """
-        if image.shape[-1] % self.stride or image.shape[-2] % self.stride:
-            raise ValueError(
-                f"LesionNet needs rows and columns in multiples of {self.stride}, "
-                f"got {tuple(image.shape[-2:])}"
-            )
+        check_sides("LesionNet", image, self.stride)
         features, bridges = image, []
         for segments in self.down:
             features = segments(features)

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dicomnode.segment.networks.layers import check_sides, double_convolution, initialise_kaiming
+
 PATCH = 2
 WIDEST = 8
 """The deepest levels have at most this many times the channels of the first."""
@@ -35,18 +37,14 @@ class PatchUNet(nn.Module):
         super().__init__()
         self.stride = PATCH * 2 ** (levels - 1)
         widths = [width * min(2**level, WIDEST) for level in range(levels)]
-        self.initial = _double_convolution(in_channels * PATCH**2, widths[0])
-        self.encoders = nn.ModuleList(_double_convolution(fine, coarse) for fine, coarse in pairwise(widths))
+        self.initial = double_convolution(in_channels * PATCH**2, widths[0])
+        self.encoders = nn.ModuleList(double_convolution(fine, coarse) for fine, coarse in pairwise(widths))
         self.decoders = nn.ModuleList(
-            _double_convolution(coarse + fine, fine)
+            double_convolution(coarse + fine, fine)
             for fine, coarse in zip(widths[-2::-1], widths[:0:-1], strict=True)
         )
         self.final = nn.Conv2d(widths[0], out_channels * PATCH**2, kernel_size=1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        initialise_kaiming(self)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (batch, out_channels, rows, columns) of an image (batch, in_channels, rows, columns).
@@ -56,11 +54,7 @@ class PatchUNet(nn.Module):
         ValueError
             If rows or columns are no multiple of ``stride``.
         """
-        if image.shape[-1] % self.stride or image.shape[-2] % self.stride:
-            raise ValueError(
-                f"PatchUNet needs rows and columns in multiples of {self.stride}, "
-                f"got {tuple(image.shape[-2:])}"
-            )
+        check_sides("PatchUNet", image, self.stride)
         features = self.initial(F.pixel_unshuffle(image, PATCH))
         skipped = []
         for encoder in self.encoders:
@@ -91,14 +85,3 @@ class PatchUNetEnsemble(nn.Module):
         """Logits of the mean probability of the chosen members; image and logits as in the members."""
         mean = sum(torch.sigmoid(self.members[index](image).float()) for index in self.chosen)
         return torch.logit(torch.as_tensor(mean) / len(self.chosen), eps=1e-6)
-
-
-def _double_convolution(in_channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-    )

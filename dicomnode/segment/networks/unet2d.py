@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dicomnode.segment.networks.layers import check_sides, double_convolution, initialise_kaiming
+
 ENCODERS = 4
 
 
@@ -31,18 +33,14 @@ class UNet2d(nn.Module):
     def __init__(self, in_channels: int = 1, out_channels: int = 1, width: int = 16) -> None:
         super().__init__()
         widths = [width * 2**level for level in range(ENCODERS + 1)]
-        self.initial = _double_convolution(in_channels, widths[0])
-        self.encoders = nn.ModuleList(_double_convolution(fine, coarse) for fine, coarse in pairwise(widths))
+        self.initial = double_convolution(in_channels, widths[0])
+        self.encoders = nn.ModuleList(double_convolution(fine, coarse) for fine, coarse in pairwise(widths))
         self.decoders = nn.ModuleList(
-            _double_convolution(coarse + fine, fine)
+            double_convolution(coarse + fine, fine)
             for fine, coarse in zip(widths[-2::-1], widths[:0:-1], strict=True)
         )
         self.final = nn.Conv2d(widths[0], out_channels, kernel_size=1)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+        initialise_kaiming(self)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (batch, out_channels, rows, columns) of an image (batch, in_channels, rows, columns).
@@ -52,10 +50,7 @@ class UNet2d(nn.Module):
         ValueError
             If rows or columns are no multiple of ``stride``.
         """
-        if image.shape[-1] % self.stride or image.shape[-2] % self.stride:
-            raise ValueError(
-                f"UNet2d needs rows and columns in multiples of {self.stride}, got {tuple(image.shape[-2:])}"
-            )
+        check_sides("UNet2d", image, self.stride)
         features = self.initial(image)
         skipped = []
         for encoder in self.encoders:
@@ -66,14 +61,3 @@ class UNet2d(nn.Module):
             features = decoder(torch.cat((skipped.pop(), features), dim=1))
         logits: Tensor = self.final(features)
         return logits
-
-
-def _double_convolution(in_channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1, bias=False),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(inplace=True),
-    )
