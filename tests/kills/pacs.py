@@ -5,15 +5,27 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, AllStoragePresentationContexts, evt
+from pynetdicom.association import Association
+from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 SUCCESS = 0x0000
+
+
+@dataclass
+class Arrival:
+    """One C-STORE request."""
+
+    life: int
+    """The node's life that sent it, though the PACS may read it after that life's end."""
+    cut_off: bool = False
+    """Whether the PACS closed the association before the node showed that it has the answer."""
 
 
 @dataclass
@@ -23,10 +35,7 @@ class Held:
     kind: str
     sources: frozenset[str]
     digests: set[str] = field(default_factory=set)
-    lives: list[int] = field(default_factory=list)
-    """The node's life in which it came, one an arrival."""
-    unanswered: int = 0
-    """Arrivals after which the PACS broke down before it answered."""
+    arrivals: list[Arrival] = field(default_factory=list)
 
 
 class RecordingPacs:
@@ -38,6 +47,8 @@ class RecordingPacs:
         self.port = 0
         self.on_arrival: Callable[[], None] = lambda: None
         self._breaks_down = False
+        self._senders: dict[Association, int] = {}
+        self._last_arrivals: dict[Association, Arrival] = {}
         self._lock = threading.Lock()
         self._server = None
         self._ae = AE("PACS")
@@ -48,20 +59,30 @@ class RecordingPacs:
 
     def start(self) -> None:
         """Listen, on the same port as before."""
-        handlers = [(evt.EVT_C_STORE, self._store), (evt.EVT_N_ACTION, self._commit)]
+        handlers = [
+            (evt.EVT_REQUESTED, self._meet),
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_N_ACTION, self._commit),
+            (evt.EVT_PDU_RECV, self._hear),
+        ]
         self._server = self._ae.start_server(("127.0.0.1", self.port), block=False, evt_handlers=handlers)
         self.port = self._server.socket.getsockname()[1]
 
     def stop(self) -> None:
         """Close the port and all associations."""
         if self._server is not None:
-            self._server.shutdown()
-            self._server = None
+            server, self._server = self._server, None
+            self._cut_off(server.active_associations)
+            server.shutdown()
 
     def break_down_once(self) -> None:
         """Cut the connection after the next object is stored, instead of an answer."""
         with self._lock:
             self._breaks_down = True
+
+    def _meet(self, event: evt.Event) -> None:
+        with self._lock:
+            self._senders[event.assoc] = self.life
 
     def _store(self, event: evt.Event) -> int:
         dataset = event.dataset
@@ -70,13 +91,27 @@ class RecordingPacs:
             uid = str(event.request.AffectedSOPInstanceUID)
             held = self.held.setdefault(uid, Held(str(dataset.Modality), sources_of(dataset)))
             held.digests.add(digest)
-            held.lives.append(self.life)
+            arrival = Arrival(self._senders[event.assoc])
+            held.arrivals.append(arrival)
+            self._last_arrivals[event.assoc] = arrival
             breaks_down, self._breaks_down = self._breaks_down, False
-            held.unanswered += breaks_down
         self.on_arrival()
         if breaks_down:
+            self._cut_off([event.assoc])
             event.assoc.abort()
         return SUCCESS
+
+    def _hear(self, event: evt.Event) -> None:
+        """Before it has the answer a requestor says nothing, unless it gives up."""
+        if not isinstance(event.pdu, A_ABORT_RQ):
+            with self._lock:
+                self._last_arrivals.pop(event.assoc, None)
+
+    def _cut_off(self, associations: Iterable[Association]) -> None:
+        with self._lock:
+            for association in associations:
+                if arrival := self._last_arrivals.get(association):
+                    arrival.cut_off = True
 
     def _commit(self, event: evt.Event) -> tuple[int, Dataset | None]:
         """Storage commitment (PS3.4 Annex J): the answer follows on the same association."""

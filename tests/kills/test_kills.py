@@ -15,6 +15,7 @@ from tests.dicom_network import installed
 from tests.kills import ledger_view
 from tests.kills.campaign import Campaign
 from tests.kills.launcher import WAYS
+from tests.kills.pacs import Arrival
 from tests.kills.points import COMMITMENT_POINTS, POINTS, By
 from tests.kills.verdict import judge, lost_instances, lost_results, sent_again, several_objects
 
@@ -97,5 +98,22 @@ def test_the_verdict_sees_a_second_object(campaign: Campaign, monkeypatch: pytes
 def test_the_verdict_sees_a_second_sending(campaign: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
     noted_before_the_last_kill = campaign.noted_before[-1][1]
     held = campaign.pacs.held[next(iter(noted_before_the_last_kill))]
-    monkeypatch.setattr(held, "lives", [*held.lives, len(campaign.noted_before)])
-    assert ["came again" in finding for finding in sent_again(campaign)] == [True]
+    monkeypatch.setattr(held, "arrivals", [*held.arrivals, Arrival(len(campaign.noted_before))])
+    assert ["noted as delivered" in finding for finding in sent_again(campaign)] == [True]
+
+
+def test_the_verdict_sees_a_second_sending_in_one_life(
+    campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = next(held for held in campaign.pacs.held.values() if not held.arrivals[-1].cut_off)
+    monkeypatch.setattr(held, "arrivals", [*held.arrivals, Arrival(held.arrivals[-1].life)])
+    assert ["came again in life" in finding for finding in sent_again(campaign)] == [True]
+
+
+def test_an_object_that_the_pacs_has_when_it_stops_may_come_again(
+    campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = next(iter(campaign.pacs.held.values()))
+    life = held.arrivals[-1].life
+    monkeypatch.setattr(held, "arrivals", [*held.arrivals[:-1], Arrival(life, cut_off=True), Arrival(life)])
+    assert sent_again(campaign) == []

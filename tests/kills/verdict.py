@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import random
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -110,11 +111,13 @@ def sent_again(campaign: Campaign) -> list[str]:
     """
     findings = []
     for uid, held in campaign.pacs.held.items():
-        lives = Counter(held.lives)
-        if sum(count - 1 for count in lives.values()) > held.unanswered:
-            findings.append(f"{held.kind} {uid} came {max(lives.values())} times in one life of the node")
+        findings += [
+            f"{held.kind} {uid} came again in life {later.life} of the node, which had the answer"
+            for earlier, later in itertools.pairwise(held.arrivals)
+            if earlier.life == later.life and not earlier.cut_off
+        ]
         noted = min((life for life, uids in campaign.noted_before if uid in uids), default=None)
-        if noted is not None and max(lives) > noted:
+        if noted is not None and held.arrivals[-1].life > noted:
             findings.append(f"{held.kind} {uid} was noted as delivered in life {noted} and came again")
     return findings
 
@@ -159,7 +162,7 @@ def _digest(path: Path) -> str:
 def _summary(campaign: Campaign, lost: list[str], duplicated: list[str]) -> str:
     known = ledger_view.series(campaign.node.spool).values()
     states = Counter(series.state for series in known)
-    arrivals = sum(len(held.lives) for held in campaign.pacs.held.values())
+    arrivals = sum(len(held.arrivals) for held in campaign.pacs.held.values())
     objects = len(campaign.pacs.held)
     lines = [
         f"seed {campaign.seed}: {sum(campaign.kills.values())} kills, {campaign.node.starts} starts, "
