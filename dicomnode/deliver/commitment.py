@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, generate_uid
 from pynetdicom import evt
+from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.presentation import build_context
 
 from dicomnode.deliver.destination import Destination
@@ -107,19 +108,22 @@ class CommitmentRequester:
 
     def _exchange(self, request: Request) -> tuple[str, bool]:
         """Send it and wait for the report; the error in words, and whether it will stay one."""
-        reported = threading.Event()
+        coming, reported = threading.Event(), threading.Event()
 
         def on_report(event: evt.Event) -> tuple[int, None]:
+            coming.set()
             try:
                 dataset = event.event_information
             except Exception:  # pydicom raises many kinds for what isn't a data set
                 return INVALID_ARGUMENT, None
-            status = handle_event_report(self._ledger, dataset, event.event_type)
-            reported.set()
-            return status, None
+            return handle_event_report(self._ledger, dataset, event.event_type), None
+
+        def on_sent(event: evt.Event) -> None:
+            if coming.is_set() and isinstance(event.pdu, P_DATA_TF):
+                reported.set()  # a release before the answer to the report would be against the protocol
 
         peer = self._destination.peer
-        handlers = [(evt.EVT_N_EVENT_REPORT, on_report)]
+        handlers = [(evt.EVT_N_EVENT_REPORT, on_report), (evt.EVT_PDU_SENT, on_sent)]
         try:
             with associated(
                 peer, [build_context(SOP_CLASS, list(TRANSFER_SYNTAXES))], handlers
@@ -132,8 +136,8 @@ class CommitmentRequester:
                 if status.Status != 0:
                     return f"{peer}: N-ACTION was answered with status {int(status.Status):04X}", False
                 deadline = time.monotonic() + WAIT_FOR_REPORT_SECONDS
-                while association.is_established and time.monotonic() < deadline and not self._hurry():
-                    if reported.wait(_POLL_SECONDS):
+                while not reported.wait(_POLL_SECONDS) and association.is_established:
+                    if not coming.is_set() and (time.monotonic() > deadline or self._hurry()):
                         break
         except NothingAcceptedError:
             return f"{peer}: it doesn't offer storage commitment; set commitment = false for it", True

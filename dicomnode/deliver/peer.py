@@ -17,7 +17,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, build_context
 
-from dicomnode.deliver.checkpoint import Checkpoint
+from dicomnode.deliver.checkpoint import check_reactor
 
 VERIFICATION = "1.2.840.10008.1.1"
 
@@ -168,7 +168,7 @@ def associated(
                 f"{peer}: it offers none of the SOP classes", association.rejected_contexts
             )
         raise PeerError(f"{peer}: {(tls and tls.failure) or _why_not(association)}")
-    association._reactor_checkpoint = Checkpoint(association)
+    check_reactor(association)
     try:
         yield association
     finally:

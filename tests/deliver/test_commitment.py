@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from pynetdicom import evt
+from pynetdicom.association import Association
 
 from dicomnode.deliver import commitment
 from dicomnode.deliver.delivery import DeliveryLoop
@@ -64,6 +65,31 @@ def test_the_answer_on_the_same_association(ledger: Ledger, clock: Clock, tmp_pa
                 until(lambda number=number: state_of(ledger, number) == "committed")  # type: ignore[misc]
     finally:
         small.stop()
+
+
+def test_the_association_was_released_before_the_report_was_answered(
+    ledger: Ledger, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[int | None] = []
+    send = Association.send_n_event_report
+
+    def remembering(*args: Any, **kwargs: Any) -> Any:
+        answer = send(*args, **kwargs)
+        answers.append(answer[0].get("Status"))
+        return answer
+
+    monkeypatch.setattr(Association, "send_n_event_report", remembering)
+    small = SmallPacs(tmp_path / "pacs")
+    small.start()
+    try:
+        with delivering(ledger, clock, archive(small.port)):
+            for number in range(1, 11):
+                make_results(ledger, [archive(small.port)], number)
+                until(lambda number=number: state_of(ledger, number) == "committed")  # type: ignore[misc]
+            until(lambda: len(answers) == 10)
+    finally:
+        small.stop()
+    assert answers == [0x0000] * 10
 
 
 class ForgetfulPacs(RecordingPacs):
