@@ -62,6 +62,7 @@ class CommitmentRequester:
         self._clock = clock
         self._hurry = hurry
         self._told = ""
+        self._began = False
 
     def next_question_at(self) -> float | None:
         """When the next request is due; ``None`` if nothing is left to ask."""
@@ -70,9 +71,15 @@ class CommitmentRequester:
         return self._ledger.asked_of_destinations.next_question_at(self._destination.name)
 
     def ask(self) -> bool:
-        """Ask for what is due, one request; whether there was anything."""
+        """Ask for what is due, one request; whether there was anything.
+
+        The first time it is also due what was asked before the node was started, and not answered.
+        """
         if not self._destination.commitment:
             return False
+        if not self._began:
+            self._ledger.asked_of_destinations.ask_again_now(self._destination.name)
+            self._began = True
         waiting = self._ledger.asked_of_destinations.to_ask(self._destination.name)
         if not waiting:
             return False

@@ -75,6 +75,15 @@ class AskedOfDestinations:
                 [(transaction_uid, d.series_id, d.sop_instance_uid, destination) for d in deliveries],
             )
 
+    def ask_again_now(self, destination: str) -> None:
+        """Requests without an answer are due at once: the association that it was to come on has ended."""
+        now = self._clock()
+        with self._database.write(announce=False) as connection:
+            connection.execute(
+                "UPDATE commitment SET ask_again_at = ? WHERE destination = ? AND ask_again_at > ?",
+                (now, destination, now),
+            )
+
     def not_taken(self, transaction_uid: str, error: str) -> None:
         """The request came to nothing: say so in the story of each series, the first time."""
         now = self._clock()

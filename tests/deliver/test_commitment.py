@@ -153,6 +153,18 @@ def test_without_an_answer_it_is_asked_again_less_and_less_often(
     assert state_of(ledger, 1) == "committed"
 
 
+def test_after_a_restart_it_is_asked_again_at_once(
+    ledger: Ledger, clock: Clock, forgetful: ForgetfulPacs
+) -> None:
+    target = archive(forgetful.port)
+    (uid,) = make_results(ledger, [target], 1, ("sr",))
+    for requests in (1, 2):
+        with delivering(ledger, clock, target):
+            until(lambda requests=requests: len(forgetful.requests) == requests)  # type: ignore[misc]
+    assert forgetful.requests == [[uid]] * 2
+    assert forgetful.received == [uid]
+
+
 def test_what_it_lost_is_sent_again_but_not_in_a_tight_loop(
     ledger: Ledger, clock: Clock, forgetful: ForgetfulPacs
 ) -> None:

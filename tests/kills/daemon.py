@@ -11,8 +11,8 @@ from pathlib import Path
 from tests.dicom_network import free_port, is_listening
 
 ATTEMPTS = 10
-START_SECONDS = 30.0
-STOP_SECONDS = 60.0
+START_SECONDS = 120.0
+STOP_SECONDS = 120.0
 
 _CONFIGURATION = """\
 [node]
