@@ -15,8 +15,9 @@ REGION = 3
 POOLING = 3
 """Target and prediction are averaged over so many pixels a side before regions are taken."""
 
-RIDGE = 1e-6
-"""Added to the diagonals of covariance matrices, which are singular where a mask is empty."""
+RIDGE = 5e-4
+"""Added to the diagonals of covariance matrices, which are singular where a mask is empty; the number is that
+of the loss's authors' code (github.com/ZJULearning/RMI)."""
 
 
 def bce_dice(logits: Tensor, target: Tensor, lung: Tensor, dice_weight: float) -> Tensor:

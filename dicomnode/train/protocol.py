@@ -60,6 +60,7 @@ class Protocol:
     rows: int
     columns: int
     momentum: float = 0.9
+    nesterov: bool = True
     warmup_epochs: float = 0.0
     dice_weight: float = 0.0
     average_decay: float = 0.0
@@ -176,7 +177,7 @@ def read_protocol(directory: Path, fold: int = 0, file: str = TRAINING_FILE) -> 
     """Protocol and split in ``file`` of the model in ``directory``.
 
     With ``[cross_validation]`` instead of ``[split]``, group ``fold`` is tested, the next one validates, the
-    others are trained on.
+    others are trained on, and so are the cases of ``train``, which are in no group, in every fold.
 
     Raises
     ------
@@ -191,13 +192,14 @@ def read_protocol(directory: Path, fold: int = 0, file: str = TRAINING_FILE) -> 
             raise DataError(f"{path} has one split, not folds; leave the fold out")
         return protocol, _build(Split, document["split"], path)
     groups = document["cross_validation"].get("groups", [])
+    always = document["cross_validation"].get("train", [])
     if not 0 <= fold < len(groups):
         raise DataError(f"{path} has folds 0 to {len(groups) - 1}, not {fold}")
     turned = groups[fold:] + groups[:fold]
     split = {
         "test": turned[0],
         "validation": turned[1],
-        "train": [name for group in turned[2:] for name in group],
+        "train": [name for group in (*turned[2:], always) for name in group],
     }
     return protocol, _build(Split, split, path)
 

@@ -83,7 +83,7 @@ def new_state(network: nn.Module, protocol: Protocol, device: str = "cpu") -> Tr
             network.parameters(),
             lr=protocol.learning_rate,
             momentum=protocol.momentum,
-            nesterov=protocol.momentum > 0,
+            nesterov=protocol.nesterov and protocol.momentum > 0,
             weight_decay=protocol.weight_decay,
         )
     average = copy.deepcopy(network).eval()
@@ -263,7 +263,8 @@ def fraction_done(
     state: TrainingState, protocol: Protocol, minutes: float | None, running_seconds: float
 ) -> float:
     """Part of the training that is over, by epochs, minutes or a rate that has fallen to its end."""
-    if protocol.schedule == "plateau" and state.plateau_rate <= protocol.smallest_rate:
+    rounding = 1 + 1e-6  # 1e-3 multiplied four times by 0.1 is a little above 1e-7
+    if protocol.schedule == "plateau" and state.plateau_rate <= protocol.smallest_rate * rounding:
         return 1.0
     by_epochs = state.epoch / protocol.epochs
     if minutes is None:

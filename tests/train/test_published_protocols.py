@@ -122,11 +122,32 @@ def test_the_paper_s_protocol_of_deeplung_is_there_with_its_numbers() -> None:
     protocol, _ = read_protocol(directory, file="published.toml")
     assert protocol.optimizer == "sgd" and protocol.loss == "rmi" and protocol.schedule == "plateau"
     assert (protocol.momentum, protocol.learning_rate, protocol.weight_decay) == (0.9, 1e-3, 1e-6)
+    optimizer = new_state(UNet2d(width=4), protocol).optimizer
+    assert not optimizer.defaults["nesterov"] and optimizer.defaults["momentum"] == 0.9
     assert (protocol.plateau_factor, protocol.plateau_patience, protocol.smallest_rate) == (0.1, 10, 1e-7)
     assert (protocol.batch_size, protocol.rows, protocol.columns) == (32, 256, 256)
     tested = [read_protocol(directory, fold, "published.toml")[1].test for fold in range(5)]
     names = [name for fold in tested for name in fold]
     assert len(set(names)) == len(names) == 8
+
+
+def test_the_paper_s_training_of_deeplung_ends_when_the_rate_has_fallen_to_1e_7() -> None:
+    protocol, _ = read_protocol(models_directory() / "deeplung_convlstm", file="published.toml")
+    state = new_state(UNet2d(width=4), protocol)
+    epochs = 0
+    while fraction_done(state, protocol, None, 0.0) < 1:
+        mind_plateau(state, 1.0, protocol)
+        epochs += 1
+    # the first epoch is the best one, then four times 11 without a better one
+    assert epochs == 45 and state.plateau_rate == pytest.approx(1e-7)
+
+
+def test_chests_without_lesions_are_trained_on_in_every_fold() -> None:
+    directory = models_directory() / "deeplung_convlstm"
+    for fold in range(5):
+        _, split = read_protocol(directory, fold)
+        assert {"imlab_chest_ct-id001", "cip_ct64_chest-ct"} < set(split.train)
+        assert len(split.uses) == 10
 
 
 def _protocol() -> Protocol:
