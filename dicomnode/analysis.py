@@ -12,12 +12,22 @@ from dicomnode.report.result_set import ResultSet
 MEASUREMENTS_FILE = "measurements.json"
 OVERVIEW_FILE = "overview.png"
 
+STAGES = {"load": 0.0, "assemble": 0.02, "lungs": 0.1, "lesions": 0.2, "measure": 0.9, "report": 0.92}
+"""Where each stage begins on a progress bar from 0 to 1."""
+
 Progress = Callable[[str, float], None]
 """Called with the stage's name and its done fraction in [0, 1]."""
 
 
 def no_progress(_stage: str, _fraction: float) -> None:
     """The default: nobody watches."""
+
+
+def stage_fraction(stage: str, fraction: float) -> float:
+    """Position on the whole bar of a stage that is done to ``fraction``."""
+    begin = STAGES.get(stage, 0.0)
+    end = min((b for b in STAGES.values() if b > begin), default=1.0)
+    return begin + fraction * (end - begin)
 
 
 @dataclass(frozen=True)

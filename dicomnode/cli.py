@@ -22,7 +22,9 @@ COMMANDS = {
     "models": "list the installed models: card, checksum, figures",
     "train": "train a model by its published protocol",
     "evaluate": "score a model on labelled cases",
+    "cohort": "measure an archive: many CT series into one table, resumable",
     "agree": "compare masks or measurements of two readers, or of a reader and a model",
+    "prognosis": "what CT adds to a patient's characteristics: models A, B and C on a table with outcomes",
     "demo": "the whole way on this machine: a CT goes to the node, its answer comes back out of a PACS",
 }
 """Each is a module of :mod:`dicomnode.commands`; only the one asked for is imported, some need seconds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     told = capsys.readouterr().out
     for command in COMMANDS:
-        assert f"\n    {command} " in told
+        assert re.search(rf"^    {command}\s+\S", told, re.MULTILINE)
 
 
 def test_help_and_status_do_not_wait_for_torch() -> None:
@@ -50,6 +51,8 @@ def test_help_and_status_do_not_wait_for_torch() -> None:
         (["send", __file__, "--to", "nobody"], "AE@HOST:PORT"),
         (["serve", "--config", "nowhere.toml"], "there is no configuration file nowhere.toml"),
         (["status", "--config", "nowhere.toml"], "there is no configuration file nowhere.toml"),
+        (["cohort", "nowhere", "--out", "o"], "there is no folder nowhere"),
+        (["prognosis", "nowhere.csv", "--outcome", "died"], "there is no table nowhere.csv"),
         (["evaluate", "no_model", "--data", "nowhere"], "no_model"),
     ],
 )

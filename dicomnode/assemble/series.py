@@ -18,7 +18,19 @@ from dicomnode.assemble.headers import read_header
 
 PREAMBLE = 128
 PREFIX = b"DICM"
-TAGS = ["StudyInstanceUID", "SeriesInstanceUID", "Modality"]
+TAGS = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "Modality"]
+BROKEN = (InvalidDicomError, EOFError, OSError, ValueError, KeyError, TypeError)
+
+
+@dataclass(frozen=True)
+class FileIdentity:
+    """Which instance of which series a file is; ``modality`` and the SOP's UIDs may be empty."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    sop_instance_uid: str
+    sop_class_uid: str
+    modality: str
 
 
 @dataclass(frozen=True)
@@ -35,8 +47,8 @@ class SeriesFiles:
 class SeriesListing:
     """What :func:`find_series` found; iterates over the series.
 
-    ``ignored`` are files that are no DICOM images: other formats and DICOMDIR. ``damaged`` are DICOM files
-    that can't be read as far as their series: they may be missing slices, so a caller should say so.
+    ``ignored`` are files that are no DICOM images: other formats and DICOMDIR. ``damaged`` can't be read as
+    far as their series, or not at all: they may be missing slices, so a caller should say so.
     """
 
     series: tuple[SeriesFiles, ...]
@@ -68,20 +80,16 @@ def group_series(paths: Iterable[Path]) -> SeriesListing:
     groups: dict[tuple[str, str], list[tuple[Path, str]]] = defaultdict(list)
     ignored, damaged = [], []
     for path in sorted(paths):
-        if not _is_dicom(path):
-            ignored.append(path)
-            continue
         try:
-            identity = _read_identity(path)
-        except (AssembleError, InvalidDicomError, EOFError, OSError, ValueError, KeyError, TypeError):
+            identity = identify(path)
+        except AssembleError:
             damaged.append(path)
             continue
         if identity is None:
             ignored.append(path)
-        elif not identity[0] or not identity[1]:
-            damaged.append(path)
         else:
-            groups[identity[:2]].append((path, identity[2]))
+            key = (identity.study_instance_uid, identity.series_instance_uid)
+            groups[key].append((path, identity.modality))
     series = tuple(
         SeriesFiles(
             series_instance_uid=series_instance_uid,
@@ -94,6 +102,23 @@ def group_series(paths: Iterable[Path]) -> SeriesListing:
     return SeriesListing(series, tuple(ignored), tuple(damaged))
 
 
+def identify(path: Path) -> FileIdentity | None:
+    """What the header of one file says of its series; ``None`` if it is no DICOM image.
+
+    Raises
+    ------
+    AssembleError
+        If the file can't be opened, or is DICOM and can't be read as far as its series.
+    """
+    try:
+        identity = _read_identity(path) if _is_dicom(path) else None
+    except BROKEN as error:
+        raise AssembleError("the file can't be read as far as its series") from error
+    if identity is not None and not (identity.study_instance_uid and identity.series_instance_uid):
+        raise AssembleError("the file doesn't say which study and series it belongs to")
+    return identity
+
+
 def _files_under(directory: Path) -> Iterator[Path]:
     for folder, _, names in os.walk(directory):
         yield from (Path(folder) / name for name in names)
@@ -102,21 +127,23 @@ def _files_under(directory: Path) -> Iterator[Path]:
 def _is_dicom(path: Path) -> bool:
     if not path.is_file():  # a dangling link, a socket
         return False
-    try:
-        with path.open("rb") as file:
-            return file.read(PREAMBLE + len(PREFIX))[PREAMBLE:] == PREFIX
-    except OSError:
-        return False
+    with path.open("rb") as file:
+        return file.read(PREAMBLE + len(PREFIX))[PREAMBLE:] == PREFIX
 
 
-def _read_identity(path: Path) -> tuple[str, str, str] | None:
-    """Study, series and modality; ``None`` for a DICOMDIR."""
+def _read_identity(path: Path) -> FileIdentity | None:
+    """``None`` for a DICOMDIR."""
     try:
         dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=TAGS)
     except zlib.error:  # deflated and cut short
         header = read_header(path)
-        return header.study_instance_uid, header.series_instance_uid, header.modality or ""
+        return FileIdentity(
+            header.study_instance_uid,
+            header.series_instance_uid,
+            header.sop_instance_uid,
+            header.sop_class_uid,
+            header.modality or "",
+        )
     if dataset.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
         return None
-    study, series, modality = (str(dataset.get(keyword) or "") for keyword in TAGS)
-    return study, series, modality
+    return FileIdentity(*(str(dataset.get(keyword) or "") for keyword in TAGS))

@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.progress import Progress as Bars
 from rich.progress import TaskID
 
-from dicomnode.analysis import Analysis, Progress
+from dicomnode.analysis import Analysis, Progress, stage_fraction
 from dicomnode.assemble.series import SeriesFiles, find_series
 from dicomnode.commands.common import CommandError
 from dicomnode.config import Analysis as AnalysisSettings
@@ -33,8 +33,6 @@ from dicomnode.terminal import print_table, progress_bars
 FORMATS = ("seg", "sr", "sc", "nifti")
 DEFAULT_FORMATS = ("seg", "sr")
 UID_AS_FOLDER_NAME = re.compile(r"[0-9][0-9.]{0,63}")
-STAGES = {"load": 0.0, "assemble": 0.02, "lungs": 0.1, "lesions": 0.2, "measure": 0.9, "report": 0.92}
-"""Where each stage begins on a progress bar from 0 to 1."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,13 +95,6 @@ def run(arguments: argparse.Namespace) -> int:
     for path in found.damaged:
         print(f"damaged, belongs to an unknown series: {path}")
     return 1 if failed or found.damaged or not measured else 0
-
-
-def stage_fraction(stage: str, fraction: float) -> float:
-    """Position on the whole bar of a stage that is done to ``fraction``."""
-    begin = STAGES.get(stage, 0.0)
-    end = min((b for b in STAGES.values() if b > begin), default=1.0)
-    return begin + fraction * (end - begin)
 
 
 def folder_name(series: SeriesFiles) -> str:
