@@ -16,6 +16,7 @@ from dicomnode.findings import Finding
 from dicomnode.node import destination_of
 from dicomnode.segment.card import ModelError, load_installed_card
 from dicomnode.segment.lobe_card import installed_lobe_card
+from dicomnode.segment.lung_card import installed_lung_card
 from dicomnode.tls import CertificateError, client_tls
 
 GIGABYTE = 1e9
@@ -127,6 +128,8 @@ def _check_model(config: Config) -> Iterator[Finding]:
         yield Finding("model", "wrong", str(error))
     else:
         yield Finding("model", "ok", f"{name} {card.version}, checksum of the weights is right")
+    if config.analysis.lungs == "lungs":
+        yield from _check_lungs()
     try:
         lobes = installed_lobe_card()
     except ModelError as error:
@@ -136,6 +139,19 @@ def _check_model(config: Config) -> Iterator[Finding]:
             Finding("lobes", "ok", f"{lobes.name} {lobes.version}, checksum of the weights is right")
             if lobes
             else Finding("lobes", "note", "no model of lobes is installed; results have no numbers by lobe")
+        )
+
+
+def _check_lungs() -> Iterator[Finding]:
+    try:
+        lungs = installed_lung_card()
+    except ModelError as error:
+        yield Finding("lungs", "wrong", str(error))
+    else:
+        yield (
+            Finding("lungs", "ok", f"{lungs.name} {lungs.version}, checksum of the weights is right")
+            if lungs
+            else Finding("lungs", "note", "no model of lungs is installed; thresholds and shape find them")
         )
 
 

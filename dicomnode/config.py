@@ -110,6 +110,7 @@ class Analysis(_Section):
     """Which model computes where, and for how long at the most."""
 
     model: str = "best"
+    lungs: Literal["classical", "lungs"] = "classical"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     timeout_seconds: Annotated[float, Field(gt=0)] = 900.0
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
@@ -220,7 +221,10 @@ class Config(BaseSettings):
     def analysis_sha256(self) -> str:
         """SHA-256 of the part of the configuration that changes a result."""
         report = self.report.model_dump(mode="json", exclude={"include"})  # who gets what changes no object
-        relevant = {"analysis": {"model": self.analysis.model}, "report": report}
+        relevant = {
+            "analysis": {"model": self.analysis.model, "lungs": self.analysis.lungs},
+            "report": report,
+        }
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
 

@@ -60,7 +60,12 @@ class Node:
         self._analysis = [
             AnalysisLoop(
                 self._spool,
-                Supervisor(config.analysis.model, config.analysis.device, config.analysis.timeout_seconds),
+                Supervisor(
+                    config.analysis.model,
+                    config.analysis.device,
+                    config.analysis.timeout_seconds,
+                    lungs=config.analysis.lungs,
+                ),
                 destinations,
                 include=config.report.include,
                 config_sha256=config.analysis_sha256(),

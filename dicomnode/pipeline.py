@@ -94,7 +94,22 @@ def _provenance(
         config_sha256=_with_cards(config_sha256, segmenter),
         input_sha256=input_sha256(volume),
         device=segmenter.device,
-        parameters=(*segmenter.card.postprocessing.in_words(), *_lobes_in_words(segmenter)),
+        parameters=(
+            *segmenter.card.postprocessing.in_words(),
+            *_lungs_in_words(segmenter),
+            *_lobes_in_words(segmenter),
+        ),
+    )
+
+
+def _lungs_in_words(segmenter: Segmenter) -> tuple[str, ...]:
+    lungs = segmenter.lung_card
+    if lungs is None:
+        return ()
+    identity = lungs.identity
+    return (
+        f"lungs by thresholds and morphology, their airless parts by {identity.name} {identity.version}, "
+        f"weights_sha256={identity.weights_sha256}",
     )
 
 
@@ -112,7 +127,7 @@ def _lobes_in_words(segmenter: Segmenter) -> tuple[str, ...]:
 def _with_cards(config_sha256: str, segmenter: Segmenter) -> str:
     """A model's card configures it: thresholds changed there must change the results' UIDs."""
     digest = hashlib.sha256(config_sha256.encode())
-    for card in (segmenter.card, segmenter.lobe_card):
+    for card in (segmenter.card, segmenter.lung_card, segmenter.lobe_card):
         if card is not None:
             digest.update((card.directory / CARD_FILE).read_bytes())
     return digest.hexdigest()

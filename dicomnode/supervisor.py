@@ -39,7 +39,7 @@ class Supervisor:
 
     Parameters
     ----------
-    model, device:
+    model, device, lungs:
         What the worker loads. With ``auto`` a failing CUDA device (lost, out of memory, its driver took the
         worker along) means the CPU for :data:`CPU_SECONDS`, so that the series isn't lost with it.
     timeout_seconds:
@@ -54,9 +54,11 @@ class Supervisor:
         device: str,
         timeout_seconds: float,
         command: Sequence[str] = (sys.executable, "-m", "dicomnode.worker"),
+        lungs: str = "classical",
     ) -> None:
         self._model = model
         self._device = device
+        self._lungs = lungs
         self._timeout_seconds = timeout_seconds
         self._command = tuple(command)
         self._process: subprocess.Popen[str] | None = None
@@ -136,9 +138,8 @@ class Supervisor:
             process = self._living_process()
             assert process.stdin is not None
             with contextlib.suppress(BrokenPipeError):  # a dead worker is told by its event queue
-                process.stdin.write(
-                    json.dumps({**request, "model": self._model, "device": self._device_now()}) + "\n"
-                )
+                wanted = {"model": self._model, "device": self._device_now(), "lungs": self._lungs}
+                process.stdin.write(json.dumps({**request, **wanted}) + "\n")
                 process.stdin.flush()
             return self._wait_for_answer(process, progress)
 

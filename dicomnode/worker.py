@@ -61,7 +61,7 @@ class Worker:
     def __init__(self, answers: TextIO) -> None:
         self._answers = answers
         self._segmenter: Segmenter | None = None
-        self._loaded: tuple[str, str] | None = None
+        self._loaded: tuple[str, str, str] | None = None
         self._last_progress = 0.0
         self._watch = StepWatch()
 
@@ -98,9 +98,10 @@ class Worker:
         return self._segmenter is None or self._segmenter.device == "cuda"
 
     def _load(self, request: dict[str, Any]) -> Segmenter:
-        wanted = (request["model"], request["device"])
+        wanted = (request["model"], request["device"], request["lungs"])
         if self._segmenter is None or self._loaded != wanted:
-            self._segmenter = Segmenter.load(*wanted)
+            model, device, lungs = wanted
+            self._segmenter = Segmenter.load(model, device, lungs=lungs)
             self._loaded = wanted
         return self._segmenter
 

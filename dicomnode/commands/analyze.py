@@ -48,6 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs"
     )
     parser.add_argument(
+        "--lungs",
+        choices=("lungs", "classical"),
+        default=AnalysisSettings().lungs,
+        help="lungs with the network of that name, or by thresholds and shape alone (default: %(default)s)",
+    )
+    parser.add_argument(
         "--format",
         type=_formats,
         default=DEFAULT_FORMATS,
@@ -63,10 +69,12 @@ def run(arguments: argparse.Namespace) -> int:
     if not len(found):
         raise CommandError(f"there is no DICOM image below {arguments.directory}")
     try:
-        segmenter = Segmenter.load(arguments.model, arguments.device)
+        segmenter = Segmenter.load(arguments.model, arguments.device, lungs=arguments.lungs)
     except ModelError as error:
         raise CommandError(str(error)) from error
-    settings = Config(analysis=AnalysisSettings(model=arguments.model, device=arguments.device))
+    settings = Config(
+        analysis=AnalysisSettings(model=arguments.model, device=arguments.device, lungs=arguments.lungs)
+    )
     rows, measured, failed = [], 0, 0
     with progress_bars() as bars:
         for number, series in enumerate(found, 1):

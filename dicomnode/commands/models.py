@@ -14,6 +14,7 @@ from typing import Any
 from dicomnode.commands.common import CommandError
 from dicomnode.segment.card import ModelCard, ModelError, installed_models
 from dicomnode.segment.lobe_card import LobeCard, installed_lobe_card
+from dicomnode.segment.lung_card import LungCard, installed_lung_card
 from dicomnode.terminal import print_json
 
 
@@ -25,9 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print each model's card."""
     try:
-        lobes = installed_lobe_card()
-        found: list[ModelCard | LobeCard] = [*installed_models(), *([lobes] if lobes else [])]
-        cards = [card_content(card) for card in found]
+        found: list[ModelCard | LobeCard | LungCard | None] = [
+            *installed_models(),
+            installed_lobe_card(),
+            installed_lung_card(),
+        ]
+        cards = [card_content(card) for card in found if card is not None]
     except ModelError as error:
         raise CommandError(str(error)) from error
     if arguments.json:
@@ -39,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def card_content(card: ModelCard | LobeCard) -> dict[str, Any]:
+def card_content(card: ModelCard | LobeCard | LungCard) -> dict[str, Any]:
     """The card as plain values."""
     content: dict[str, Any] = json.loads(json.dumps(asdict(card), default=str))
     return content

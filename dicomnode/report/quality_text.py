@@ -9,6 +9,7 @@ FLAG_SENTENCES = {
     "thick_slices": "Slices of 5 mm or more: small lesions and the lungs' ends are blurred away.",
     "sparse_coverage": "The slices leave gaps between them: tissue in the gaps was not seen.",
     "lungs_uncertain": "The lung masks are uncertain: check them before using the numbers.",
+    "lungs_disagree": "Two ways to find the lungs disagree: check the masks at consolidation and effusion.",
     "sides_touch": "Right and left lung touch: the border between the sides is an estimate.",
     "one_lung": "Only one lung was found.",
     "lobes_uncertain": "The borders of the lobes are uncertain: check them before using numbers by lobe.",

@@ -1,5 +1,7 @@
 """Both lungs by adaptive thresholding and morphology, as COVID-Lesion Net finds them (Pan et al. 2020).
 
+A network, where there is one, says which airless parts belong to them (:mod:`dicomnode.segment.lung_merge`).
+
 What counts as lung: all inside the pleura, with vessels, small airways and airless (consolidated) parts;
 without trachea, main bronchi and the great vessels of hilum and mediastinum.
 """
@@ -19,6 +21,8 @@ from dicomnode.segment.body import Densities, find_body, measure_densities
 from dicomnode.segment.consolidation import BONE_HU, airless_lung
 from dicomnode.segment.coverage import refuse_truncated_ends, refuse_truncated_field, refuse_without_lungs
 from dicomnode.segment.grid import WorkGrid
+from dicomnode.segment.lung_merge import compare
+from dicomnode.segment.lung_network import LungNetwork
 from dicomnode.segment.morphology import (
     Mask,
     bounding_box,
@@ -40,6 +44,8 @@ CLOSING_MM = 3.5
 # Corners between airless lung, put back block by block, and aerated lung are closed over more widely.
 AIRLESS_CLOSING_MM = 8.0
 AIRLESS_CORE_MM = 5.0
+# A lung without any air touches no aerated one: what is thicker than twice this goes to its side.
+AIRLESS_ALONE_MM = 10.0
 # Wider bronchi are no lung: main bronchi measure 10 to 16 mm, lobar ones 8 to 12, segmental 4 to 7.
 WIDE_AIRWAY_RADIUS_MM = 3.5
 AIRWAY_WALL_MM = 1.5
@@ -83,7 +89,10 @@ class LungMasks:
 
 
 def find_lungs(
-    hu: NDArray[np.int16], spacing_mm: tuple[float, float, float], progress: Progress | None = None
+    hu: NDArray[np.int16],
+    spacing_mm: tuple[float, float, float],
+    progress: Progress | None = None,
+    network: LungNetwork | None = None,
 ) -> LungMasks:
     """Find both lungs in a chest CT.
 
@@ -96,6 +105,8 @@ def find_lungs(
         Distance of voxel centres along these axes in mm.
     progress:
         Called with the share done, from 0 to 1.
+    network:
+        Says what airless lung is; without it that is extrapolated from the aerated lungs' shape.
 
     Raises
     ------
@@ -127,7 +138,13 @@ def find_lungs(
     aerated = np.where(found <= Side.LEFT, found, np.uint8(Side.NONE))
     flags = _refuse_or_flag(aerated, coarse, body, spaces, densities, grid)
     report(0.6)
-    sides = _with_airless_parts(found, aerated, coarse, spaces, grid)
+    closed = _closed_over(aerated, grid)
+    airless = airless_lung(closed, coarse, spaces.midline, grid.spacing_mm)
+    sides = _with_airless_parts(found, closed, airless, coarse, grid)
+    report(0.7)
+    if network is not None:
+        sides, disagree = _as_the_network_sees(network, found, closed, sides, coarse, body, spaces, grid)
+        flags += [QualityFlag.LUNGS_DISAGREE] if disagree else []
     report(0.8)
     airless_share = 1 - float((aerated > 0).sum()) / max(1.0, float((sides > 0).sum()))
     if airless_share > LARGE_AIRLESS_SHARE:
@@ -177,30 +194,63 @@ def _refuse_or_flag(
     return flags
 
 
-def _with_airless_parts(
-    found: NDArray[np.uint8],
-    aerated: NDArray[np.uint8],
-    coarse: NDArray[np.float32],
-    spaces: Airspaces,
-    grid: WorkGrid,
-) -> NDArray[np.uint8]:
-    """Close over vessels and consolidation, each lung for itself, and take the wide airways out."""
-    spacing = grid.spacing_mm
+def _closed_over(aerated: NDArray[np.uint8], grid: WorkGrid) -> NDArray[np.uint8]:
+    """Each aerated lung with its vessels and holes filled."""
     closed = aerated.copy()
     for side in (Side.RIGHT, Side.LEFT):
-        filled = fill_holes(close(aerated == side, CLOSING_MM, spacing))
+        filled = fill_holes(close(aerated == side, CLOSING_MM, grid.spacing_mm))
         closed[filled & (closed == Side.NONE)] = side
-    airless = airless_lung(closed, coarse, spaces.midline, spacing)
+    return closed
+
+
+def _with_airless_parts(
+    found: NDArray[np.uint8],
+    closed: NDArray[np.uint8],
+    airless: Mask,
+    coarse: NDArray[np.float32],
+    grid: WorkGrid,
+) -> NDArray[np.uint8]:
+    """Give consolidation to the lung it touches, close over its corners, take the wide airways out."""
+    spacing = grid.spacing_mm
     sides = flood(closed, [airless])
     around = dilate(open_(airless, AIRLESS_CORE_MM, spacing), AIRLESS_CLOSING_MM, spacing)
     around &= coarse < BONE_HU
     for side in (Side.RIGHT, Side.LEFT):
         corners = close(sides == side, AIRLESS_CLOSING_MM, spacing) & around
         sides[corners & (sides == Side.NONE)] = side
-    wide = open_(found == _AIRWAY, WIDE_AIRWAY_RADIUS_MM, spacing)
-    sides[dilate(wide, AIRWAY_WALL_MM, spacing)] = Side.NONE
-    sides[found == _GAS] = Side.NONE
+    sides[_no_lung(found, grid)] = Side.NONE
     return sides
+
+
+def _no_lung(found: NDArray[np.uint8], grid: WorkGrid) -> Mask:
+    """Wide airways with their walls, and gas of the bowel."""
+    wide = open_(found == _AIRWAY, WIDE_AIRWAY_RADIUS_MM, grid.spacing_mm)
+    return dilate(wide, AIRWAY_WALL_MM, grid.spacing_mm) | (found == _GAS)
+
+
+def _as_the_network_sees(
+    network: LungNetwork,
+    found: NDArray[np.uint8],
+    closed: NDArray[np.uint8],
+    classical: NDArray[np.uint8],
+    coarse: NDArray[np.float32],
+    body: Mask,
+    spaces: Airspaces,
+    grid: WorkGrid,
+) -> tuple[NDArray[np.uint8], bool]:
+    """The lungs with the network's airless parts, and whether the two methods disagree by too much."""
+    rules, no_lung = network.card.rules, _no_lung(found, grid)
+    probability = network.probability(coarse, body, grid.spacing_mm)
+    view = compare(probability, classical > 0, closed > 0, no_lung, coarse, grid.spacing_mm, rules)
+    if not view.usable:
+        return classical, True
+    sides = _with_airless_parts(found, closed, view.airless, coarse, grid)
+    apart = open_(view.airless & (sides == Side.NONE), AIRLESS_ALONE_MM, grid.spacing_mm) & ~no_lung
+    right = np.arange(grid.shape[2]) < spaces.midline
+    sides[apart] = np.broadcast_to(np.where(right, Side.RIGHT, Side.LEFT).astype(np.uint8), sides.shape)[
+        apart
+    ]
+    return sides, view.disagreement > rules.largest_disagreement
 
 
 def _draw(

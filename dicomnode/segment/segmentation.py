@@ -84,6 +84,7 @@ class QualityFlag(StrEnum):
     SIDES_TOUCH = "sides_touch"
     ONE_LUNG = "one_lung"
     LUNG_EDGE_CUT = "lung_edge_cut"
+    LUNGS_DISAGREE = "lungs_disagree"
     LOBES_UNCERTAIN = "lobes_uncertain"
 
 

@@ -15,27 +15,42 @@ from dicomnode.segment.card import ModelCard, load_installed_card
 from dicomnode.segment.lesions import LesionModel, choose_device
 from dicomnode.segment.lobe_card import LobeCard, installed_lobe_card
 from dicomnode.segment.lobes import LobeModel
+from dicomnode.segment.lung_card import LUNGS, LungCard, installed_lung_card
+from dicomnode.segment.lung_network import LungNetwork
 from dicomnode.segment.lungs import find_lungs
 from dicomnode.segment.segmentation import QualityFlag, Segmentation
 from dicomnode.segment.sides import sides_of
+
+CLASSICAL = "classical"
+"""Lungs by thresholds and morphology alone."""
 
 Progress = Callable[[str, float], None]
 """Gets the step (``lungs``, ``lesions``, ``lobes``) and the part of it done, 0 to 1."""
 
 
 class Segmenter:
-    """Lungs by thresholds and morphology, lesions and lobes by models; made once, used for many volumes.
+    """Lungs, lesions and lobes of a volume; made once, used for many volumes.
 
-    Lobes are found on the CPU, wherever lesions are: a coarse grid takes a fraction of a second there.
-    Without a lobe model the lobe map stays empty.
+    Lungs are found by thresholds and morphology, their airless parts by a network where there is one. Lungs
+    and lobes are found on the CPU, wherever lesions are: coarse grids take a second there. Without a lobe
+    model the lobe map stays empty.
     """
 
-    def __init__(self, lesions: LesionModel, lobes: LobeModel | None = None) -> None:
+    def __init__(
+        self, lesions: LesionModel, lobes: LobeModel | None = None, lungs: LungNetwork | None = None
+    ) -> None:
         self._lesions = lesions
         self._lobes = lobes
+        self._lungs = lungs
 
     @classmethod
-    def load(cls, model_name: str, device: str = "auto", models_directory: Path | None = None) -> Segmenter:
+    def load(
+        cls,
+        model_name: str,
+        device: str = "auto",
+        models_directory: Path | None = None,
+        lungs: str = CLASSICAL,
+    ) -> Segmenter:
         """The segmenter of an installed model.
 
         Parameters
@@ -46,6 +61,9 @@ class Segmenter:
             ``auto`` (CUDA where there is one, else CPU), ``cpu`` or ``cuda``.
         models_directory:
             Where models lie; by default :func:`dicomnode.segment.card.models_directory`.
+        lungs:
+            ``classical`` (thresholds and morphology alone) or ``lungs`` (with the model of that name, where
+            it is installed).
 
         Raises
         ------
@@ -54,7 +72,10 @@ class Segmenter:
         """
         lesions = LesionModel(load_installed_card(model_name, models_directory), choose_device(device))
         lobes = installed_lobe_card(models_directory)
-        return cls(lesions, LobeModel(lobes) if lobes else None)
+        lung_card = installed_lung_card(models_directory) if lungs == LUNGS else None
+        return cls(
+            lesions, LobeModel(lobes) if lobes else None, LungNetwork(lung_card) if lung_card else None
+        )
 
     @property
     def card(self) -> ModelCard:
@@ -65,6 +86,11 @@ class Segmenter:
     def lobe_card(self) -> LobeCard | None:
         """The card of the lobe model, if there is one."""
         return self._lobes.card if self._lobes else None
+
+    @property
+    def lung_card(self) -> LungCard | None:
+        """The card of the lung model, if one is used."""
+        return self._lungs.card if self._lungs else None
 
     @property
     def device(self) -> str:
@@ -93,7 +119,7 @@ class Segmenter:
         hu = np.ascontiguousarray(order.to_patient(volume.hu))
         spacing_mm = order.patient_spacing(volume.spacing_mm)
         tell("lungs", 0.0)
-        lungs = find_lungs(hu, spacing_mm, lambda done: tell("lungs", done))
+        lungs = find_lungs(hu, spacing_mm, lambda done: tell("lungs", done), self._lungs)
         tell("lesions", 0.0)
         labels = self._lesions.label(
             hu, lungs.sides > 0, spacing_mm, progress=lambda done: tell("lesions", done)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK
+from numpy.typing import NDArray
 
 from dicomnode.train.cases import DataError, LabelledCase
 
@@ -18,18 +19,32 @@ def holds_chests(directory: Path) -> bool:
     return any(directory.glob(f"*{MASK_SUFFIX}")) or (directory / NRRD_MASK).is_file()
 
 
-def load_chests(directory: Path) -> list[LabelledCase]:
-    """One case a CT, in the radiological view; nobody drew lesions, so they count as free of them."""
+def chest_pairs(directory: Path) -> list[tuple[str, Path, Path]]:
+    """Name, CT and lung mask of each case."""
     pairs = [
         (mask.with_name(mask.name.replace(MASK_SUFFIX, NIFTI)), mask)
         for mask in sorted(directory.glob(f"*{MASK_SUFFIX}"))
     ]
     if (directory / NRRD_MASK).is_file():
         pairs.append((directory / NRRD_CT, directory / NRRD_MASK))
-    return [_load(directory, image, mask) for image, mask in pairs]
+    return [(f"{directory.name}-{_patient(image)}", image, mask) for image, mask in pairs]
 
 
-def _load(directory: Path, image: Path, mask: Path) -> LabelledCase:
+def load_chests(directory: Path) -> list[LabelledCase]:
+    """One case a CT, in the radiological view; nobody drew lesions, so they count as free of them."""
+    return [_load(*pair) for pair in chest_pairs(directory)]
+
+
+def read_chest(
+    image: Path, mask: Path
+) -> tuple[NDArray[np.int16], NDArray[np.bool_], tuple[float, float, float]]:
+    """HU, lung and spacing with axes superior, posterior, left.
+
+    Raises
+    ------
+    DataError
+        If a file can't be read.
+    """
     try:
         ct, lung = (SimpleITK.DICOMOrient(SimpleITK.ReadImage(path), "LPS") for path in (image, mask))
     except RuntimeError as error:
@@ -37,11 +52,21 @@ def _load(directory: Path, image: Path, mask: Path) -> LabelledCase:
     hu = np.rint(SimpleITK.GetArrayFromImage(ct)).clip(-1024, 3071).astype(np.int16)
     inside = SimpleITK.GetArrayFromImage(lung)
     inside = inside > inside.max() / 2
+    x, y, z = ct.GetSpacing()
+    return hu, inside, (z, y, x)
+
+
+def _load(name: str, image: Path, mask: Path) -> LabelledCase:
+    hu, lung, spacing = read_chest(image, mask)
     return LabelledCase(
-        name=f"{directory.name}-{image.name.split('.')[0].split('-')[0]}",
+        name=name,
         hu=list(hu),
-        lung=list(inside),
-        lesion=list(np.zeros_like(inside)),
-        spacing_mm=float(ct.GetSpacing()[0]),
+        lung=list(lung),
+        lesion=list(np.zeros_like(lung)),
+        spacing_mm=spacing[2],
         whole=True,
     )
+
+
+def _patient(image: Path) -> str:
+    return image.name.split(".")[0].split("-")[0]

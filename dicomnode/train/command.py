@@ -21,10 +21,14 @@ from dicomnode.segment.card import Figures, ModelCard, load_card, models_directo
 from dicomnode.segment.lesions import LesionModel, choose_device
 from dicomnode.segment.lobe_card import LobeCard, is_lobe_model, load_lobe_card
 from dicomnode.segment.lobes import LobeModel
+from dicomnode.segment.lung_card import LungCard, is_lung_model, load_lung_card
+from dicomnode.segment.lung_network import LungNetwork
 from dicomnode.segment.segmentation import ModelIdentity
 from dicomnode.train.datasets import load_cases
 from dicomnode.train.evaluation import Score, score_cases, summarise
 from dicomnode.train.lobe_model import score_lobes, train_lobe_model
+from dicomnode.train.lung_evaluation import score_lungs
+from dicomnode.train.lung_model import train_lung_model
 from dicomnode.train.protocol import TRAINING_FILE, Folds, Split, read_ensemble, read_protocol
 from dicomnode.train.training import train_model
 from dicomnode.train.volume_evaluation import score_volumes
@@ -74,6 +78,17 @@ def run_train(arguments: argparse.Namespace) -> int:
                 progress=show,
             )
             return _tell_weights(lobes)
+        if is_lung_model(source):
+            lungs = train_lung_model(
+                source,
+                arguments.data,
+                arguments.out,
+                epochs=arguments.epochs,
+                minutes=arguments.minutes,
+                resume=arguments.resume,
+                progress=show,
+            )
+            return _tell_weights(lungs)
         card = train_model(
             arguments.model,
             arguments.data,
@@ -90,7 +105,7 @@ def run_train(arguments: argparse.Namespace) -> int:
     return _tell_weights(card)
 
 
-def _tell_weights(card: ModelCard | LobeCard) -> int:
+def _tell_weights(card: ModelCard | LobeCard | LungCard) -> int:
     Console().print(f"{card.weights_path} written, SHA-256 {card.weights.sha256}", soft_wrap=True)
     return 0
 
@@ -120,6 +135,11 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
         with _bar("scoring") as (bar, task):
             scores = score_lobes(lobes, arguments.data, lambda done: bar.update(task, completed=done))
         return _tell_scores(lobes.card.identity, scores, arguments)
+    if is_lung_model(directory):
+        lungs = LungNetwork(load_lung_card(directory))
+        with _bar("scoring") as (bar, task):
+            scores = score_lungs(lungs, arguments.data, lambda done: bar.update(task, completed=done))
+        return _tell_scores(lungs.card.identity, scores, arguments)
     model = LesionModel(load_card(directory), choose_device(arguments.device))
     with _bar("scoring") as (bar, task):
 

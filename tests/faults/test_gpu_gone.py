@@ -28,7 +28,10 @@ def analyze(paths, segmenter, out, **others):
         raise RuntimeError({message!r})
     return Analysis(ResultSet(()))
 
-worker.Segmenter.load = classmethod(lambda cls, model, device: Model("cpu" if device == "cpu" else "cuda"))
+def load(cls, model, device, lungs):
+    return Model("cpu" if device == "cpu" else "cuda")
+
+worker.Segmenter.load = classmethod(load)
 worker.analyze_series = analyze
 worker.main()
 """
