@@ -21,8 +21,9 @@ from dicomnode.report.record import write_measurements_json
 from dicomnode.report.refusal import build_refusal
 from dicomnode.report.result_set import DocumentReference
 from dicomnode.report.results import build_results
+from dicomnode.segment.anatomy import find_anatomy
 from dicomnode.segment.card import CARD_FILE
-from dicomnode.segment.segmentation import Segmentation
+from dicomnode.segment.segmentation import Anatomy, Segmentation
 from dicomnode.segment.segmenter import Segmenter
 
 SOFTWARE = f"dicomnode {__version__}"
@@ -57,20 +58,26 @@ def analyze_series(
         results = build_refusal(paths, refused.reason, refused.detail, SOFTWARE, out, predecessor)
         return Analysis(results, (refused.reason, refused.detail))
     progress("measure", 0.0)
-    measurements = measure_volume(volume, segmentation)
+    anatomy = find_anatomy(segmentation, volume.affine)
+    measurements = measure_volume(volume, segmentation, anatomy)
     provenance = _provenance(volume, segmentation, segmenter, config_sha256)
     progress("report", 0.0)
     page = write_overview(volume, segmentation, measurements, out / OVERVIEW_FILE)
     results = build_results(volume, segmentation, measurements, provenance, page, out, predecessor)
     write_measurements_json(measurements, provenance, out / MEASUREMENTS_FILE)
     if nifti:
-        write_nifti(volume, segmentation, out)
+        write_nifti(volume, segmentation, anatomy, out)
     progress("report", 1.0)
     return Analysis(results)
 
 
-def measure_volume(volume: Volume, segmentation: Segmentation) -> Measurements:
-    """Measure a segmented volume, with the quality of what its header and masks say."""
+def measure_volume(
+    volume: Volume, segmentation: Segmentation, anatomy: Anatomy | None = None
+) -> Measurements:
+    """Measure a segmented volume, with the quality of what its header and masks say.
+
+    ``anatomy`` is found from the masks unless given.
+    """
     acquisition = volume.acquisition
     quality = assess_quality(
         slice_thickness_mm=acquisition.slice_thickness_mm,
@@ -80,7 +87,8 @@ def measure_volume(volume: Volume, segmentation: Segmentation) -> Measurements:
         contrast=acquisition.contrast,
         further_flags=[flag.value for flag in segmentation.flags],
     )
-    return measure_segmentation(volume.hu, segmentation, volume.voxel_ml, quality)
+    anatomy = anatomy or find_anatomy(segmentation, volume.affine)
+    return measure_segmentation(volume.hu, segmentation, anatomy, volume.voxel_ml, quality)
 
 
 def _provenance(

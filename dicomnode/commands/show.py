@@ -70,7 +70,7 @@ def _print_details(details: SeriesDetails, results: Path, measurements: dict[str
         columns = ("Destination", "Kind", "State", "Attempts", "Delivered", "Last error")
         print_table("Deliveries", columns, deliveries)
     if measurements:
-        flat = [(name, value) for name, value in measurements.items() if not isinstance(value, dict)]
+        flat = [(name, value) for name, value in measurements.items() if not isinstance(value, dict | list)]
         print_table("Measurements", ("Name", "Value"), [(n, _rounded(v)) for n, v in flat])
         out.print(f"picture: {results / OVERVIEW_FILE}", markup=False)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ssl
 
-from pydicom.sr.coding import Code
-
 from dicomnode.audit import events
 from dicomnode.audit.events import Partner, Reporter, Transfer
 from dicomnode.audit.message import AuditMessage
@@ -72,9 +70,7 @@ def _cells(message: AuditMessage) -> tuple[str, str, str, str]:
 def private_codes() -> str:
     """Concepts of the private coding scheme."""
     ours = {
-        code_.value: code_
-        for code_ in vars(codes).values()
-        if isinstance(code_, Code) and code_.scheme_designator == codes.PRIVATE_SCHEME
+        code_.value: code_ for code_ in codes.every_code() if code_.scheme_designator == codes.PRIVATE_SCHEME
     }
     return table(("code value", "code meaning"), [(code(c.value), c.meaning) for c in ours.values()])
 
@@ -82,7 +78,6 @@ def private_codes() -> str:
 def coding_schemes() -> str:
     """All coding schemes in use, with how many concepts are taken from each."""
     found: dict[str, int] = {}
-    for code_ in vars(codes).values():
-        if isinstance(code_, Code):
-            found[code_.scheme_designator] = found.get(code_.scheme_designator, 0) + 1
+    for code_ in codes.every_code():
+        found[code_.scheme_designator] = found.get(code_.scheme_designator, 0) + 1
     return table(("coding scheme designator", "concepts in use"), sorted(found.items()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from dicomnode.assemble.volume import Volume
-from dicomnode.segment.segmentation import Label, Lobe, ModelIdentity, Segmentation, Side
+from dicomnode.segment.segmentation import Label, Lobe, ModelIdentity, Region, Segmentation, Side
 
-LUNG, GROUND_GLASS, CONSOLIDATION = "39607008", "112120", "95436008"
+LUNG, GROUND_GLASS, CONSOLIDATION, EFFUSION = "39607008", "112120", "95436008", "60046008"
 UPPER_LOBE, MIDDLE_LOBE, LOWER_LOBE = "45653009", "72481006", "90572001"
 RIGHT, LEFT = "24028007", "7771000"
 MEASUREMENT_GROUP, TRACKING_IDENTIFIER = "125007", "112039"
@@ -32,27 +33,57 @@ REGIONS = {
     (LUNG, LEFT): ("sides", "left"),
     **{kind: ("lobes", lobe.name.lower()) for kind, lobe in LOBES.items()},
 }
-LESION_NAMES = {
+REGION_NAMES = {
+    VOLUME: "volume_ml",
+    ATTENUATION: "mean_hu",
+    "NORMAL_VOLUME": "normal_lung_volume_ml",
     "LESION_VOLUME": "lesion_volume_ml",
     "GGO_VOLUME": "ggo_volume_ml",
     "CONSOL_VOLUME": "consolidation_volume_ml",
+    "EFFUSION_VOLUME": "effusion_volume_ml",
     "HIGH_OPAC_VOLUME": "high_opacity_volume_ml",
     "LESION_EXTENT": "lesion_extent_percent",
     "GGO_EXTENT": "ggo_extent_percent",
     "CONSOL_EXTENT": "consolidation_extent_percent",
+    "HIGH_OPAC_EXTENT": "high_opacity_extent_percent",
     "LESION_WEIGHT": "lesion_weight_g",
     "LESION_MEAN_HU": "lesion_mean_hu",
+    "LOBE_SCORE": "ct_score",
+}
+LUNG_NAMES = REGION_NAMES | {
+    VOLUME: "lung_volume_ml",
+    ATTENUATION: "lung_mean_hu",
+    "CT_SCORE": "ct_score",
+    "INVOLVED_LOBES": "involved_lobes",
+    "CT_SS": "ct_ss",
+    "246206008": "lesion_count",
+    "SIZABLE_LESIONS": "sizable_lesion_count",
+    "PERIPHERAL_SHARE": "peripheral_percent",
     "HELLINGER_DIST": "hellinger_distance",
     "HISTOGRAM_IOU": "histogram_iou",
+    "LAA_950": "emphysema_percent",
+    "LAA_910": "low_attenuation_percent",
+    "HU_PERCENTILE_05": "lung_p05_hu",
+    "HU_PERCENTILE_15": "lung_p15_hu",
+    "112182": "lung_p50_hu",
+    "HU_PERCENTILE_85": "lung_p85_hu",
+    "HU_PERCENTILE_95": "lung_p95_hu",
+    "112183": "lung_sd_hu",
+    "126051": "lung_skewness",
+    "126052": "lung_kurtosis",
 }
-SIDE_NAMES = LESION_NAMES | {VOLUME: "volume_ml", ATTENUATION: "mean_hu"}
 TOTAL_NAMES = {
-    LUNG: LESION_NAMES | {VOLUME: "lung_volume_ml", ATTENUATION: "lung_mean_hu"},
-    LESION: LESION_NAMES
+    LUNG: LUNG_NAMES,
+    LESION: REGION_NAMES
     | {VOLUME: "lesion_volume_ml", ATTENUATION: "lesion_mean_hu", MASS: "lesion_weight_g"},
-    GROUND_GLASS: LESION_NAMES | {VOLUME: "ggo_volume_ml"},
-    CONSOLIDATION: LESION_NAMES | {VOLUME: "consolidation_volume_ml"},
+    GROUND_GLASS: REGION_NAMES | {VOLUME: "ggo_volume_ml"},
+    CONSOLIDATION: REGION_NAMES | {VOLUME: "consolidation_volume_ml"},
+    EFFUSION: {VOLUME: "effusion_volume_ml"},
 }
+REGION_SCORES = {
+    f"CT_SS_REGION_{int(region):02}": ("regions", region.name.lower(), "ct_ss") for region in Region
+}
+SEPARATE_LESION = "SEPARATE_LESION"
 
 ON_THE_SLICE_MM = 0.1
 BESIDE_THE_GRID_MM = 1.0
@@ -62,7 +93,8 @@ BESIDE_THE_GRID_MM = 1.0
 class ReportedValue:
     """One measurement of a structured report.
 
-    ``group`` is its group's Tracking Identifier; ``finding``, ``laterality`` and ``concept`` are code values.
+    ``group`` is its group's Tracking Identifier; ``finding``, ``laterality`` and ``concept`` are code values;
+    ``repeated`` counts earlier measurements of the same concept in the group.
     """
 
     group: str
@@ -72,12 +104,17 @@ class ReportedValue:
     name: str
     value: float
     unit: str
+    repeated: int = 0
 
     @property
-    def contract_path(self) -> tuple[str, ...]:
+    def contract_path(self) -> tuple[str | int, ...]:
         """Where ``measurements.json`` has the same number; empty for one it doesn't have."""
+        if self.concept == SEPARATE_LESION:
+            return "lesions", self.repeated, "volume_ml"
+        if self.concept in REGION_SCORES:
+            return REGION_SCORES[self.concept]
         region = REGIONS.get((self.finding, self.laterality), ())
-        names = SIDE_NAMES if region else TOTAL_NAMES.get(self.finding, {})
+        names = REGION_NAMES if region else TOTAL_NAMES.get(self.finding, {})
         name = names.get(self.concept)
         return (*region, name) if name else ()
 
@@ -155,6 +192,7 @@ def _values(group: Dataset) -> Iterator[ReportedValue]:
     items = {str(item.ConceptNameCodeSequence[0].CodeValue): item for item in group.ContentSequence}
     site = items[FINDING_SITE]
     laterality = next((_code(i) for i in site.get("ContentSequence", []) if _concept(i) == LATERALITY), "")
+    seen: Counter[str] = Counter()
     for item in group.ContentSequence:
         if item.ValueType == "NUM" and item.get("MeasuredValueSequence"):
             measured = item.MeasuredValueSequence[0]
@@ -166,7 +204,9 @@ def _values(group: Dataset) -> Iterator[ReportedValue]:
                 name=str(item.ConceptNameCodeSequence[0].CodeMeaning),
                 value=float(measured.NumericValue),
                 unit=str(measured.MeasurementUnitsCodeSequence[0].CodeValue),
+                repeated=seen[_concept(item)],
             )
+            seen[_concept(item)] += 1
 
 
 def _concept(item: Dataset) -> str:

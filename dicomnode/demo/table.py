@@ -43,25 +43,33 @@ def measurement_table(sr: Dataset, again: Mapping[str, Any], truth: Mapping[str,
         ]
         if truth:
             cells.append(_number(_look_up(truth, value.contract_path)))
-        table.add_row(*cells, UNITS.get(value.unit, value.unit))
+        table.add_row(*cells, UNITS.get(value.unit, re.sub(r"\{0:(\d+)\}", r"of \1", value.unit)))
         group = value.group
     return table
 
 
 def _words(value: ReportedValue) -> str:
     """The contract's name without its unit; the report's own words are longer."""
-    name = value.contract_path[-1] if value.contract_path else value.name
+    path = value.contract_path
+    name = str(path[-1]) if path else value.name
+    if len(path) > 1 and path[0] in ("regions", "lesions"):
+        name = f"{path[1]} {name}" if path[0] == "regions" else f"lesion {int(path[1]) + 1}, {name}"
     return re.sub(r"_(ml|hu|g|percent)$", "", name).replace("_", " ")
 
 
-def _look_up(values: Mapping[str, Any], path: tuple[str, ...]) -> float | None:
+def _look_up(values: Mapping[str, Any], path: tuple[str | int, ...]) -> float | None:
     found: Any = values
     for name in path:
-        found = found.get(name) if isinstance(found, Mapping) else None
+        if isinstance(found, list):
+            found = found[int(name)] if int(name) < len(found) else None
+        else:
+            found = found.get(name) if isinstance(found, Mapping) else None
     return found if path and isinstance(found, int | float) else None
 
 
 def _number(value: float | None) -> str:
     if value is None:
         return ""
+    if value == int(value):
+        return f"{value:,.0f}"
     return f"{value:,.1f}" if abs(value) >= 10 else f"{value:.3f}"

@@ -5,23 +5,29 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dicomnode.measure.distribution import hellinger_distance, histogram_iou, lung_histogram, normal_lung
+from dicomnode.measure.distribution import describe
+from dicomnode.measure.lesions import count_lesions
+from dicomnode.measure.literature import compare
 from dicomnode.measure.measurements import Measurements, Quality
-from dicomnode.measure.regions import tally_lung
-from dicomnode.segment.segmentation import Segmentation
+from dicomnode.measure.regions import LABELS, tally_lung
+from dicomnode.measure.scoring import score
+from dicomnode.segment.segmentation import Anatomy, Region, Segmentation
+
+UNCERTAIN_LOBES = {"lobes_uncertain", "lungs_uncertain", "lungs_disagree", "one_lung"}
+"""Flags that make the scores uncertain: the lobes are found from the shape of both lungs."""
 
 
 def measure_segmentation(
-    hu: NDArray[np.int16], segmentation: Segmentation, voxel_ml: float, quality: Quality
+    hu: NDArray[np.int16], segmentation: Segmentation, anatomy: Anatomy, voxel_ml: float, quality: Quality
 ) -> Measurements:
-    """Measure volumes, extents, weight, attenuation and the HU distribution, in total and by region.
+    """Measure volumes, extents, weight, attenuation, scores and separate lesions.
 
     Parameters
     ----------
     hu:
         int16 (z, y, x) on the grid of ``segmentation``.
-    segmentation:
-        The masks.
+    segmentation, anatomy:
+        The masks, and what follows from them by geometry.
     voxel_ml:
         Volume of a voxel in mL.
     quality:
@@ -32,16 +38,40 @@ def measure_segmentation(
     ValueError
         If the segmentation holds no lung: such a series is refused before it is measured.
     """
-    if not segmentation.labels.any():
+    box = segmentation.box
+    tally = tally_lung(
+        hu[box], segmentation.labels[box], segmentation.sides[box], segmentation.lobes[box], voxel_ml
+    )
+    if tally.hu_counts is None:
         raise ValueError("there is no lung to measure")
-    tally = tally_lung(hu, segmentation.labels, segmentation.sides, segmentation.lobes, voxel_ml)
-    histogram = lung_histogram(hu[segmentation.lung])
-    reference = normal_lung().probability
+    total = tally.total()
+    scores = None
+    if segmentation.has_lobes:
+        scores = score(
+            tally.voxels.sum(axis=0).astype(np.int64),
+            _count_regions(anatomy.regions[box], segmentation.labels[box]),
+            voxel_ml,
+            are_uncertain=bool(UNCERTAIN_LOBES & set(quality.flags)),
+        )
     return Measurements(
-        total=tally.total(),
+        total=total,
         sides=tally.sides(),
         lobes=tally.lobes(),
-        hellinger_distance=hellinger_distance(histogram, reference),
-        histogram_iou=histogram_iou(histogram, reference),
+        scores=scores,
+        distribution=describe(tally.hu_counts),
+        lesions=count_lesions(hu, segmentation, anatomy, voxel_ml),
+        literature=compare(
+            {
+                "lesion_extent_percent": total.lesion_extent_percent,
+                "lesion_weight_g": total.lesion_weight_g,
+                "ct_ss": scores.ct_ss if scores else None,
+            }
+        ),
         quality=quality,
     )
+
+
+def _count_regions(regions: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Voxels (regions, labels) by :class:`Region` and label."""
+    cells = (regions * np.uint8(LABELS) + labels)[labels > 0]  # at most 104: stays uint8
+    return np.bincount(cells, minlength=len(Region) * LABELS).reshape(-1, LABELS)

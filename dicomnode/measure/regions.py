@@ -1,4 +1,4 @@
-"""Volume, attenuation and weight of each region, from one pass over the lung's voxels."""
+"""Volume, attenuation and weight of each region, from one histogram of the lung's voxels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dicomnode.measure.distribution import HuCounts
 from dicomnode.measure.measurements import RegionMeasurements
 from dicomnode.segment.segmentation import Label, Lobe, Side
 
@@ -29,6 +30,8 @@ class LungTally:
     ----------
     voxels, hu_sum, weight_sum:
         float64 arrays of shape (sides, lobes, labels): number of voxels, sum of HU, sum of densities in g/mL.
+    hu_counts:
+        How many voxels of both lungs have which HU; None where there is no lung.
     voxel_ml:
         Volume of a voxel in mL.
     """
@@ -36,6 +39,7 @@ class LungTally:
     voxels: NDArray[np.float64]
     hu_sum: NDArray[np.float64]
     weight_sum: NDArray[np.float64]
+    hu_counts: HuCounts | None
     voxel_ml: float
 
     def total(self) -> RegionMeasurements:
@@ -66,6 +70,7 @@ class LungTally:
         effusion = float(voxels[Label.EFFUSION]) * self.voxel_ml
         return RegionMeasurements(
             volume_ml=float(voxels.sum()) * self.voxel_ml,
+            normal_lung_volume_ml=float(voxels[Label.NORMAL_LUNG]) * self.voxel_ml,
             ggo_volume_ml=float(voxels[Label.GROUND_GLASS]) * self.voxel_ml,
             consolidation_volume_ml=float(voxels[Label.CONSOLIDATION]) * self.voxel_ml,
             effusion_volume_ml=effusion or None,
@@ -100,17 +105,29 @@ def tally_lung(
         raise ValueError(f"shapes differ: {hu.shape}, {labels.shape}, {sides.shape}, {lobes.shape}")
     if not voxel_ml > 0:
         raise ValueError(f"a voxel must have a volume, not {voxel_ml} mL")
-    lung = np.flatnonzero(labels)
-    group = (sides.ravel()[lung].astype(np.int32) * LOBES + lobes.ravel()[lung]) * LABELS + labels.ravel()[
-        lung
-    ]
-    values = hu.ravel()[lung].astype(np.float64)
+    inside = labels > 0
+    group = ((sides * LOBES + lobes) * LABELS + labels)[inside]  # at most 89: stays uint8
+    values = hu[inside]
+    lowest = int(values.min(initial=0))
+    hus = int(values.max(initial=0)) - lowest + 1
+    cell = group.astype(np.int64)
+    cell *= hus
+    cell += values
+    cell -= lowest
+    counts = np.bincount(cell, minlength=SIDES * LOBES * LABELS * hus).reshape(-1, hus)
+    hu_of_column = lowest + np.arange(hus, dtype=np.float64)
 
-    def summed(weights: NDArray[np.float64] | None) -> NDArray[np.float64]:
-        sums = np.bincount(group, weights, minlength=SIDES * LOBES * LABELS)
-        return sums.astype(np.float64).reshape(SIDES, LOBES, LABELS)
+    def summed(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        sums: NDArray[np.float64] = (counts @ weights).reshape(SIDES, LOBES, LABELS)
+        return sums
 
-    return LungTally(summed(None), summed(values), summed(lesion_density_g_per_ml(values)), voxel_ml)
+    return LungTally(
+        summed(np.ones(hus)),
+        summed(hu_of_column),
+        summed(lesion_density_g_per_ml(hu_of_column)),
+        HuCounts(lowest, counts.sum(axis=0)) if values.size else None,
+        voxel_ml,
+    )
 
 
 def _mean(total: float, count: float) -> float | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
 from pydicom.sr.coding import Code
 
+from dicomnode.segment.segmentation import Region
+
 PRIVATE_SCHEME = "99DICOMNODE"
 
 
@@ -75,8 +77,15 @@ PERCENT = Code("%", "UCUM", "Percent")
 GRAM = Code("g", "UCUM", "g")
 HOUNSFIELD_UNIT = Code("[hnsf'U]", "UCUM", "Hounsfield unit")
 NO_UNITS = Code("1", "UCUM", "no units")
+MEDIAN_ATTENUATION = Code("112182", "DCM", "Median Attenuation Coefficient")
+SD_ATTENUATION = Code("112183", "DCM", "Standard Deviation of Attenuation Coefficient")
+SKEWNESS = Code("126051", "DCM", "Skewness")
+KURTOSIS = Code("126052", "DCM", "Kurtosis")
+NUMBER_OF_LESIONS = Code("246206008", "SCT", "Number of lesions")
+UNCERTAIN = Code("64957009", "SCT", "Uncertain")
 
 # No standard code was found for these
+NORMAL_LUNG_VOLUME = _private("NORMAL_VOLUME", "Volume of normal lung")
 LESION_VOLUME = _private("LESION_VOLUME", "Lesion volume (GGO and consolidation)")
 GGO_VOLUME = _private("GGO_VOLUME", "Ground glass opacity volume")
 CONSOLIDATION_VOLUME = _private("CONSOL_VOLUME", "Consolidation volume")
@@ -85,10 +94,36 @@ HIGH_OPACITY_VOLUME = _private("HIGH_OPAC_VOLUME", "High opacity volume (consoli
 LESION_EXTENT = _private("LESION_EXTENT", "Lesion extent, share of the region's volume")
 GGO_EXTENT = _private("GGO_EXTENT", "Ground glass opacity extent, share of the region's volume")
 CONSOLIDATION_EXTENT = _private("CONSOL_EXTENT", "Consolidation extent, share of the region's volume")
+HIGH_OPACITY_EXTENT = _private("HIGH_OPAC_EXTENT", "High opacity extent, share of the region's volume")
 LESION_WEIGHT = _private("LESION_WEIGHT", "Lesion weight")
 LESION_MEAN_HU = _private("LESION_MEAN_HU", "Mean attenuation of the lesions")
 HELLINGER_DISTANCE = _private("HELLINGER_DIST", "Hellinger distance of the HU histogram to normal lung")
 HISTOGRAM_IOU = _private("HISTOGRAM_IOU", "Overlap (IoU) of the HU histogram with normal lung")
+EMPHYSEMA = _private("LAA_950", "Share of the lungs below -950 HU (emphysema)")
+LOW_ATTENUATION = _private("LAA_910", "Share of the lungs below -910 HU (low attenuation)")
+PERCENTILES = {
+    percent: _private(f"HU_PERCENTILE_{percent:02}", f"Percentile {percent} of attenuation in the lungs")
+    for percent in (5, 15, 85, 95)
+}
+CT_SCORE = _private("CT_SCORE", "CT score of five lobes, 0 to 25")
+LOBE_SCORE = _private("LOBE_SCORE", "CT score of the lobe, 0 to 5")
+INVOLVED_LOBES = _private("INVOLVED_LOBES", "Number of involved lobes")
+CT_SS = _private("CT_SS", "CT severity score (CT-SS) of 20 regions, 0 to 40")
+REGION_SCORES = {
+    region: _private(
+        f"CT_SS_REGION_{int(region):02}",
+        f"CT-SS of the {region.name.lower().replace('_', ' ')} region, 0 to 2",
+    )
+    for region in Region
+    if region
+}
+SIZABLE_LESIONS = _private("SIZABLE_LESIONS", "Number of lesions of 0.1 mL and more")
+PERIPHERAL_SHARE = _private("PERIPHERAL_SHARE", "Share of the lesion in the outer third of the lung's volume")
+SEPARATE_LESION_VOLUME = _private("SEPARATE_LESION", "Volume of a separate lesion")
+SEPARATE_LESION = _private("LESION_DETAILS", "Separate lesion")
+SCORE_CERTAINTY = _private("SCORE_CERTAINTY", "Certainty of CT score and CT-SS")
+SCORES = _private("SCORES", "Scores")
+PUBLISHED_CUT_OFF = _private("PUBLISHED_CUTOFF", "Published cut-off (literature, no diagnosis)")
 PRESENCE = _private("PRESENCE", "Presence")
 INTENDED_USE = _private("INTENDED_USE", "Intended use")
 METHOD = _private("METHOD", "Method")
@@ -99,6 +134,20 @@ REFUSAL_REASON = _private("REFUSAL_REASON", "Reason")
 EXPLANATION = _private("EXPLANATION", "Explanation")
 WHAT_TO_DO = _private("WHAT_TO_DO", "What to do")
 SOURCE_IMAGES = _private("SOURCE_IMAGES", "Images received")
+
+
+def range_unit(highest: int) -> Code:
+    """Unit of a score from 0 to ``highest``, as PS3.16 writes it."""
+    return Code(f"{{0:{highest}}}", "UCUM", f"range: 0:{highest}")
+
+
+def every_code() -> tuple[Code, ...]:
+    """All codes of this table."""
+    found: list[Code] = []
+    for value in globals().values():
+        parts = value.values() if isinstance(value, dict) else [value]
+        found += [part for part in parts if isinstance(part, Code)]
+    return tuple(found)
 
 
 def private_scheme_identification() -> CodingSchemeIdentificationItem:

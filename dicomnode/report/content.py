@@ -67,8 +67,10 @@ def uid(name: Code, value: str, relationship: str = CONTAINS) -> UIDRefContentIt
 
 
 def number(name: Code, value: float, unit: Code, *modifiers: ContentItem) -> NumContentItem:
-    """NUM item, with concept modifiers below it."""
+    """NUM item, with concept modifiers below it; a count keeps no decimal point."""
     item = NumContentItem(name, value, unit, relationship_type=CONTAINS)
+    if isinstance(value, int):
+        item.MeasuredValueSequence[0].NumericValue = str(value)
     if modifiers:
         item.ContentSequence = ContentSequence(list(modifiers))
     return item

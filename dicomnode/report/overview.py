@@ -8,6 +8,7 @@ from PIL import Image
 
 from dicomnode.assemble.volume import Volume
 from dicomnode.measure.measurements import Measurements, RegionMeasurements
+from dicomnode.measure.scores import Scores
 from dicomnode.report.canvas import MUTED, RULE, TEXT, WARNING, Canvas, Rgb
 from dicomnode.report.header import RESEARCH_USE
 from dicomnode.report.planes import (
@@ -47,8 +48,17 @@ REGION_NAMES = {
     "left_upper": "Upper lobe",
     "left_lower": "Lower lobe",
 }
-COLUMNS = (("Volume mL", 330), ("GGO mL", 434), ("Consol. mL", 546), ("Lesion mL", 650), ("Lesion %", 744))
-BAR_LEFT = 762
+COLUMNS = (
+    ("Volume mL", 282),
+    ("GGO mL", 378),
+    ("Consol. mL", 486),
+    ("Lesion mL", 588),
+    ("Lesion %", 678),
+    ("CT score", 768),
+)
+BAR_LEFT = 790
+SCORES_LEFT = 1110
+SCORE_WIDTH = 150
 
 
 def write_overview(
@@ -88,7 +98,9 @@ def _draw_header(
     model = ascii_text(f"{segmentation.model.name} {segmentation.model.version}", 60)
     rows, columns = volume.hu.shape[1:]
     facts = f"{len(volume.instances)} slices of {rows} x {columns}, {image_quality(measurements.quality)}"
-    canvas.text(EDGE, 96, f"{facts}   |   model {model}", 18, MUTED)
+    line = canvas.shortened(f"{facts}   |   model {model}", 18, SCORES_LEFT - EDGE - 20)
+    canvas.text(EDGE, 96, line, 18, MUTED)
+    _draw_scores(canvas, measurements.scores)
     total = measurements.total
     right = WIDTH - EDGE
     canvas.text(right, 66, f"{total.lesion_extent_percent:.1f} %", 54, align="right", bold=True)
@@ -97,6 +109,21 @@ def _draw_header(
     canvas.text(right - number_width - 18, 66, "GGO or consolidation", 18, MUTED, align="right")
     bar_left = right - 460
     canvas.shares((bar_left, 86, right, 98), _parts(total))
+
+
+def _draw_scores(canvas: Canvas, scores: Scores | None) -> None:
+    """CT score and CT-SS where there are lobes, in the colour of a warning where those are uncertain."""
+    if scores is None:
+        return
+    for index, (name, value, highest) in enumerate(
+        (("CT score", scores.ct_score, 25), ("CT-SS", scores.ct_ss, 40))
+    ):
+        x = SCORES_LEFT + index * SCORE_WIDTH
+        canvas.text(x, 44, name, 18, MUTED)
+        given = f"{value} / {highest}" if value is not None else "not given"
+        canvas.text(x, 78, given, 28, WARNING if scores.are_uncertain else TEXT)
+    if scores.are_uncertain:
+        canvas.text(SCORES_LEFT, 100, "lobes uncertain", 15, WARNING)
 
 
 def _draw_tile(
@@ -150,13 +177,14 @@ def _draw_table(canvas: Canvas, measurements: Measurements) -> int:
     canvas.panel((left, top, right, top + LOWER_SIZE[1]))
     y = top + 38
     canvas.text(left + 22, y, "Region", 16, MUTED)
-    for name, offset in COLUMNS:
+    columns = COLUMNS if measurements.scores else COLUMNS[:-1]
+    for name, offset in columns:
         canvas.text(left + offset, y, name, 16, MUTED, "right")
     canvas.line((left + 22, y + 12), (right - 22, y + 12))
     regions = _regions(measurements)
     step = min(40, (NUMBERS_TOP - y - 24) // len(regions))
     y += 14
-    for name, indent, region in regions:
+    for name, indent, region, score in regions:
         y += step
         strong = indent == 0
         canvas.text(left + 22 + 20 * indent, y, name, 19, TEXT if strong else MUTED, bold=strong)
@@ -166,8 +194,9 @@ def _draw_table(canvas: Canvas, measurements: Measurements) -> int:
             f"{region.consolidation_volume_ml:,.1f}",
             f"{region.lesion_volume_ml:,.1f}",
             f"{region.lesion_extent_percent:.1f}",
+            score,
         )
-        for (_, offset), value in zip(COLUMNS, values, strict=True):
+        for (_, offset), value in zip(columns, values, strict=False):
             canvas.text(left + offset, y, value, 19, TEXT, "right")
         canvas.shares((left + BAR_LEFT, y - 11, right - 22, y - 2), _parts(region))
     _draw_numbers(canvas, measurements, left, right)
@@ -177,12 +206,15 @@ def _draw_table(canvas: Canvas, measurements: Measurements) -> int:
 def _draw_numbers(canvas: Canvas, measurements: Measurements, left: int, right: int) -> None:
     total, top = measurements.total, NUMBERS_TOP
     canvas.line((left + 22, top), (right - 22, top))
+    lesions, spread = measurements.lesions, measurements.distribution
+    peripheral = lesions.peripheral_percent
     entries = (
         ("Lesion weight", f"{total.lesion_weight_g:,.1f} g"),
+        ("Lesions", f"{lesions.sizable_count:,}"),
+        ("In outer third", "-" if peripheral is None else f"{peripheral:.0f} %"),
         ("Mean HU of lesions", "-" if total.lesion_mean_hu is None else f"{total.lesion_mean_hu:.0f}"),
         ("Mean HU of lungs", "-" if total.mean_hu is None else f"{total.mean_hu:.0f}"),
-        ("Hellinger distance", f"{measurements.hellinger_distance:.3f}"),
-        ("Histogram IoU", f"{measurements.histogram_iou:.3f}"),
+        ("Hellinger, IoU", f"{spread.hellinger_distance:.2f}, {spread.histogram_iou:.2f}"),
     )
     step = (right - left - 44) / len(entries)
     for index, (name, value) in enumerate(entries):
@@ -225,7 +257,7 @@ def _draw_footer(canvas: Canvas, measurements: Measurements) -> None:
         canvas.text(TABLE_LEFT, y, "No quality flags.", 16, MUTED)
     canvas.line((EDGE, y + 20), (WIDTH - EDGE, y + 20), RULE)
     canvas.text(EDGE, y + 50, RESEARCH_USE, 18, TEXT, bold=True)
-    remark = "Computed by dicomnode; volumes, extents and weight as in the structured report."
+    remark = "Computed by dicomnode; numbers as in the structured report."
     canvas.text(WIDTH - EDGE, y + 50, remark, 16, MUTED, "right")
 
 
@@ -234,14 +266,15 @@ def _legend(canvas: Canvas, x: float, y: float, rgb: Rgb, name: str) -> float:
     return x + 28 + canvas.text(x + 28, y, name, 16, TEXT) + 30
 
 
-def _regions(measurements: Measurements) -> list[tuple[str, int, RegionMeasurements]]:
-    """Both lungs, then each side with its lobes: name, indentation, measurements."""
-    rows = [("Both lungs", 0, measurements.total)]
+def _regions(measurements: Measurements) -> list[tuple[str, int, RegionMeasurements, str]]:
+    """Both lungs, then each side with its lobes: name, indentation, measurements, CT score."""
+    scores = measurements.scores.lobes if measurements.scores else {}
+    rows = [("Both lungs", 0, measurements.total, "")]
     for side in ("right", "left"):
         if side in measurements.sides:
-            rows.append((REGION_NAMES[side], 0, measurements.sides[side]))
+            rows.append((REGION_NAMES[side], 0, measurements.sides[side], ""))
         rows.extend(
-            (REGION_NAMES[lobe], 1, region)
+            (REGION_NAMES[lobe], 1, region, str(scores.get(lobe, "")))
             for lobe, region in measurements.lobes.items()
             if lobe.startswith(side)
         )

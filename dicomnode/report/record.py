@@ -33,4 +33,6 @@ def write_measurements_json(measurements: Measurements, provenance: Provenance, 
 def _rounded(name: str, value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _rounded(key, part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_rounded(name, part) for part in value]
     return printed(name, value) if isinstance(value, float) else value

@@ -55,6 +55,7 @@ LUNGS = (
     Segment("right", "Right lung", codes.LUNG, codes.RIGHT, (94, 160, 213), _side(Side.RIGHT)),
     Segment("left", "Left lung", codes.LUNG, codes.LEFT, (120, 196, 148), _side(Side.LEFT)),
 )
+SIDES = LUNGS[1:]
 LOBES = (
     Segment("right_upper", "Right upper lobe", codes.UPPER_LOBE, codes.RIGHT, (86, 180, 233), _lobe(Lobe(1))),
     Segment("right_middle", "Right middle lobe", codes.MIDDLE_LOBE, None, (148, 120, 200), _lobe(Lobe(2))),

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from highdicom.sr.value_types import ContentItem
-from pydicom.sr.coding import Code
 
 from dicomnode.measure.measurements import Measurements
 from dicomnode.report import codes
@@ -18,64 +17,22 @@ from dicomnode.report.content import (
     complete_document,
     container,
     language_and_observer,
-    number,
     segment_reference,
     text,
     uid,
 )
-from dicomnode.report.header import RESEARCH_USE, ObjectUids, SeriesReference, evidence, new_object
+from dicomnode.report.header import ObjectUids, SeriesReference, evidence, new_object
 from dicomnode.report.identity import Identity
 from dicomnode.report.part10 import write_part10
 from dicomnode.report.provenance import Provenance
-from dicomnode.report.quality_text import flag_sentence, image_quality
+from dicomnode.report.quantities import numbers_of, quantities_of, region_scores
 from dicomnode.report.record import measurements_record
+from dicomnode.report.remarks import remarks
 from dicomnode.report.result_set import DocumentReference
-from dicomnode.report.segments import LOBES, Segment
+from dicomnode.report.segments import LOBES, SIDES, Segment
+from dicomnode.report.separate_lesions import lesion_volumes
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
-METHOD = (
-    "A voxel belongs to one region and one label; its volume is that of the grid cell. Extent is the volume "
-    "of the label divided by that of the region. Weight is the sum over lesion voxels of volume times "
-    "density, with density in g/mL = (HU + 1000) / 1000, not below 0. Hellinger distance and overlap compare "
-    "the histogram of HU in both lungs with that of normal lungs: 0 and 1 mean alike."
-)
-
-Quantity = tuple[Code, Code, bool]
-"""Concept name, unit, and whether the value is a mean."""
-
-LUNG_QUANTITIES: dict[str, Quantity] = {
-    "volume_ml": (codes.VOLUME, codes.MILLILITER, False),
-    "mean_hu": (codes.ATTENUATION, codes.HOUNSFIELD_UNIT, True),
-    "lesion_volume_ml": (codes.LESION_VOLUME, codes.MILLILITER, False),
-    "ggo_volume_ml": (codes.GGO_VOLUME, codes.MILLILITER, False),
-    "consolidation_volume_ml": (codes.CONSOLIDATION_VOLUME, codes.MILLILITER, False),
-    "effusion_volume_ml": (codes.EFFUSION_VOLUME, codes.MILLILITER, False),
-    "high_opacity_volume_ml": (codes.HIGH_OPACITY_VOLUME, codes.MILLILITER, False),
-    "lesion_extent_percent": (codes.LESION_EXTENT, codes.PERCENT, False),
-    "ggo_extent_percent": (codes.GGO_EXTENT, codes.PERCENT, False),
-    "consolidation_extent_percent": (codes.CONSOLIDATION_EXTENT, codes.PERCENT, False),
-    "lesion_weight_g": (codes.LESION_WEIGHT, codes.GRAM, False),
-    "lesion_mean_hu": (codes.LESION_MEAN_HU, codes.HOUNSFIELD_UNIT, True),
-    "hellinger_distance": (codes.HELLINGER_DISTANCE, codes.NO_UNITS, False),
-    "histogram_iou": (codes.HISTOGRAM_IOU, codes.NO_UNITS, False),
-}
-FINDING_QUANTITIES: dict[str, dict[str, Quantity]] = {
-    "lesion": {
-        "lesion_volume_ml": (codes.VOLUME, codes.MILLILITER, False),
-        "lesion_extent_percent": (codes.LESION_EXTENT, codes.PERCENT, False),
-        "lesion_weight_g": (codes.MASS, codes.GRAM, False),
-        "lesion_mean_hu": (codes.ATTENUATION, codes.HOUNSFIELD_UNIT, True),
-    },
-    "ggo": {
-        "ggo_volume_ml": (codes.VOLUME, codes.MILLILITER, False),
-        "ggo_extent_percent": (codes.GGO_EXTENT, codes.PERCENT, False),
-    },
-    "consolidation": {
-        "consolidation_volume_ml": (codes.VOLUME, codes.MILLILITER, False),
-        "consolidation_extent_percent": (codes.CONSOLIDATION_EXTENT, codes.PERCENT, False),
-    },
-    "effusion": {"effusion_volume_ml": (codes.VOLUME, codes.MILLILITER, False)},
-}
 
 
 def write_sr(
@@ -103,8 +60,11 @@ def write_sr(
         [
             *language_and_observer(),
             code(codes.PROCEDURE_REPORTED, codes.CT_UNSPECIFIED, MODIFIER),
-            container(codes.IMAGING_MEASUREMENTS, [*_algorithm(provenance), *groups]),
-            container(codes.QUALITATIVE_EVALUATIONS, _remarks(measurements)),
+            container(
+                codes.IMAGING_MEASUREMENTS,
+                [*_algorithm(provenance), *groups],
+            ),
+            container(codes.QUALITATIVE_EVALUATIONS, remarks(measurements, record)),
         ],
         template="1500",
         relationship=None,
@@ -122,9 +82,11 @@ def write_sr(
 
 def _values(segment: Segment, record: dict[str, Any]) -> dict[str, Any]:
     """The part of the record that belongs to the segment, under the names of a region."""
-    if segment in LOBES or segment.key in ("right", "left"):
-        regions = record["sides"] | record.get("lobes", {})
-        return dict(regions.get(segment.key, {}))
+    if segment in LOBES:
+        of_both = {name: record[name] for name in ("regions", "scores_uncertain")}
+        return record["lobes"].get(segment.key, {}) | of_both
+    if segment in SIDES:
+        return dict(record["sides"].get(segment.key, {}))
     return record | {"volume_ml": record["lung_volume_ml"], "mean_hu": record["lung_mean_hu"]}
 
 
@@ -136,17 +98,13 @@ def _group(
     seg: ObjectUids,
     source: SeriesReference,
 ) -> ContentItem:
-    quantities = FINDING_QUANTITIES[segment.key] if segment.finding else LUNG_QUANTITIES
-    numbers: list[ContentItem] = []
-    for name, (concept, unit, is_mean) in quantities.items():
-        value = values.get(name)
-        if isinstance(value, float):
-            modifiers = [code(codes.DERIVATION, codes.MEAN, MODIFIER)] if is_mean else []
-            numbers.append(number(concept, value, unit, *modifiers))
-    presence: list[ContentItem] = []
+    quantities = quantities_of(segment)
+    evaluation: list[ContentItem] = []
     if segment.finding:
         volume = values[next(iter(quantities))]
-        presence = [code(codes.PRESENCE, codes.PRESENT if volume else codes.ABSENT)]
+        evaluation = [code(codes.PRESENCE, codes.PRESENT if volume else codes.ABSENT)]
+    elif values.get("scores_uncertain"):
+        evaluation = [code(codes.SCORE_CERTAINTY, codes.UNCERTAIN)]
     laterality = [code(codes.LATERALITY, segment.laterality, MODIFIER)] if segment.laterality else []
     site = codes.LUNG if segment.finding else segment.kind
     return container(
@@ -159,8 +117,10 @@ def _group(
             segment_reference(seg, segment_number),
             uid(codes.SOURCE_SERIES, source.series_instance_uid),
             code(codes.FINDING_SITE, site, MODIFIER, *laterality),
-            *numbers,
-            *presence,
+            *numbers_of(quantities, values),
+            *region_scores(segment, values),
+            *(lesion_volumes(values["lesions"]) if segment.key == "lesion" else []),
+            *evaluation,
         ],
         template="1411",
     )
@@ -179,15 +139,4 @@ def _algorithm(provenance: Provenance) -> list[ContentItem]:
         text(codes.ALGORITHM_VERSION, provenance.model_version, MODIFIER),
         *(text(codes.ALGORITHM_PARAMETERS, parameter, MODIFIER) for parameter in parameters),
         code(codes.ALGORITHM_FAMILY, codes.ARTIFICIAL_INTELLIGENCE, MODIFIER),
-    ]
-
-
-def _remarks(measurements: Measurements) -> list[ContentItem]:
-    quality = measurements.quality
-    flags = [f"{flag}: {flag_sentence(flag)}" for flag in quality.flags] or ["none"]
-    return [
-        text(codes.INTENDED_USE, RESEARCH_USE),
-        *(text(codes.QUALITY_FLAG, flag) for flag in flags),
-        text(codes.IMAGE_QUALITY, image_quality(quality)),
-        text(codes.METHOD, METHOD),
     ]

@@ -8,7 +8,7 @@ REPLACEMENTS = {"°": " degrees", "±": "+/-", "×": "x", "–": "-", "—": "-"
 AMBIGUOUS = {"\\": "/", "~": "-"}
 """Other characters in JIS X 0201 and Korean ISO 646, and the backslash separates values."""
 
-DECIMALS = {"_ml": 3, "_percent": 3, "_g": 3, "_hu": 2, "_mm": 4}
+DECIMALS = {"centroid_mm": 1, "distance_mm": 1, "_ml": 3, "_percent": 3, "_g": 3, "_hu": 2, "_mm": 4}
 OTHER_DECIMALS = 5
 
 
@@ -27,8 +27,8 @@ def ascii_text(text: str, limit: int | None = None) -> str:
 def printed(name: str, value: float) -> float:
     """``value`` of the measurement ``name`` rounded to the precision that every result prints.
 
-    A thousandth of a mL, % or g and a hundredth of a HU: finer than any measurement, and coarse enough that
-    sums taken in another order on another machine print the same.
+    A thousandth of a mL, % or g, a hundredth of a HU, a tenth of a mm of a place: finer than any measurement,
+    and coarse enough that sums taken in another order on another machine print the same.
     """
     decimals = next((n for suffix, n in DECIMALS.items() if name.endswith(suffix)), OTHER_DECIMALS)
     return round(float(value), decimals) + 0.0

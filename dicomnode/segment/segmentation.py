@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from functools import cached_property
 from types import MappingProxyType
 
 import numpy as np
@@ -145,6 +146,17 @@ class Segmentation:
         if np.any((self.lobes > 0) & (self.sides == 0)):
             raise ValueError("Segmentation: a voxel has a lobe but lies outside both lungs")
 
+    @cached_property
+    def box(self) -> tuple[slice, slice, slice]:
+        """The smallest box (z, y, x) that holds both lungs; empty where there is no lung."""
+        ahead = self.labels.max(axis=0, initial=0)
+        z, y, x = (
+            np.flatnonzero(part) for part in (self.labels.max(axis=(1, 2)), ahead.any(1), ahead.any(0))
+        )
+        if not z.size:
+            return slice(0, 0), slice(0, 0), slice(0, 0)
+        return slice(z[0], z[-1] + 1), slice(y[0], y[-1] + 1), slice(x[0], x[-1] + 1)
+
     @property
     def lung(self) -> NDArray[np.bool_]:
         """Both lungs, lesions included."""
@@ -159,3 +171,59 @@ class Segmentation:
     def has_lobes(self) -> bool:
         """Whether the model tells lobes apart."""
         return bool(self.lobes.any())
+
+
+@dataclass(frozen=True, eq=False)
+class SeparateLesions:
+    """The lesion's voxels one by one: which separate lesion each belongs to, and how deep it lies.
+
+    Parameters
+    ----------
+    places:
+        int64 (n,), index of each voxel of GGO or consolidation into the flattened maps.
+    numbers:
+        int32 (n,), the separate lesion of each from 1: 26-connected within a lung, the largest first.
+    depth_mm:
+        float32 (n,), distance to the surface of its lung in mm; infinite where the scan shows no surface.
+    outer:
+        float32 (n,), how much of the voxel belongs to the outer third of its lung, 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If the arrays differ in length.
+    """
+
+    places: NDArray[np.int64]
+    numbers: NDArray[np.int32]
+    depth_mm: NDArray[np.float32]
+    outer: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        lengths = {part.shape for part in (self.places, self.numbers, self.depth_mm, self.outer)}
+        if lengths != {(len(self.places),)}:
+            raise ValueError(f"SeparateLesions: the arrays differ in length: {sorted(lengths)}")
+
+    @property
+    def count(self) -> int:
+        """How many separate lesions there are."""
+        return int(self.numbers.max(initial=0))
+
+
+@dataclass(frozen=True, eq=False)
+class Anatomy:
+    """What follows from the masks by geometry alone, on the grid of the :class:`Segmentation`.
+
+    Parameters
+    ----------
+    regions:
+        uint8 (z, y, x) with the values of :class:`Region`; NONE everywhere without lobes.
+    lesions:
+        The separate lesions.
+    affine:
+        4 x 4, index x, y, z to patient mm (LPS).
+    """
+
+    regions: NDArray[np.uint8]
+    lesions: SeparateLesions
+    affine: NDArray[np.float64]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from scipy import ndimage
 
 from dicomnode.assemble.assemble import assemble_series
 from dicomnode.assemble.volume import Volume
@@ -80,8 +81,25 @@ def test_seg_and_sr_are_in_the_study_of_the_patient(answer: Answer) -> None:
 def test_each_number_is_what_a_reader_measures_on_the_seg_and_the_ct(answer: Answer) -> None:
     values = {(v.finding, v.laterality, v.concept): v.value for v in reported_values(answer.sr)}
     measured = independent_measurements(answer.seg, answer.volume)
+    measured |= independent_scores(answer.seg, answer.volume)
     for key, value in measured.items():
         assert values[key] == pytest.approx(value, abs=HALF_A_DIGIT), key
+
+
+def test_separate_lesions_are_those_that_a_reader_finds_in_the_seg(answer: Answer) -> None:
+    masks = segment_masks(answer.seg, answer.volume)
+    ml = float(np.prod(answer.volume.spacing_mm)) / 1000
+    found = []
+    for side in (RIGHT, LEFT):
+        labels, _ = ndimage.label(masks[LESION] & masks[side], np.ones((3, 3, 3)))
+        found += [size * ml for size in np.bincount(labels.ravel())[1:]]
+    found.sort(reverse=True)
+    values = reported_values(answer.sr)
+    (count,) = (v.value for v in values if v.contract_path == ("lesion_count",))
+    assert count == len(found)
+    listed = [v.value for v in values if v.concept == "SEPARATE_LESION"]
+    assert listed == pytest.approx(found[: len(listed)], abs=HALF_A_DIGIT)
+    assert len(listed) == min(5, sum(volume >= 0.1 for volume in found))
 
 
 def test_the_numbers_of_the_sr_are_those_of_measurements_json(answer: Answer) -> None:
@@ -89,11 +107,12 @@ def test_the_numbers_of_the_sr_are_those_of_measurements_json(answer: Answer) ->
     compared = 0
     for value in reported_values(answer.sr):
         found: Any = record
+        assert value.contract_path, f"no name for {value}"
         for name in value.contract_path:
             found = found[name]
         assert value.value == found, value
         compared += 1
-    assert compared >= 30
+    assert compared >= 120
     assert set(record["provenance"]) >= {"model", "weights_sha256", "config_sha256", "input_sha256", "device"}
 
 
@@ -156,6 +175,25 @@ def independent_measurements(seg: Dataset, volume: Volume) -> dict[tuple[str, st
         measured[*LESION, "118538004"] = weight
         measured[*LESION, "112031"] = hu[lesion].mean()
     return measured
+
+
+def independent_scores(seg: Dataset, volume: Volume) -> dict[tuple[str, str, str], float]:
+    """The CT score from the lobes in the SEG, by the table of the report, and shares of the histogram."""
+    masks = segment_masks(seg, volume)
+    scored = {}
+    for kind in LOBES:
+        share = 100 * (masks[kind] & masks[LESION]).sum() / masks[kind].sum()
+        bands = (share >= 5) + (share > 25) + (share >= 50) + (share > 75)
+        involved = (masks[kind] & masks[LESION]).sum() * float(np.prod(volume.spacing_mm)) >= 100
+        scored[*kind, "LOBE_SCORE"] = float(1 + bands) if involved else 0.0
+    hu = volume.hu[masks[LUNGS]].astype(np.float64)
+    return scored | {
+        (*LUNGS, "CT_SCORE"): sum(scored.values()),
+        (*LUNGS, "INVOLVED_LOBES"): float(sum(value > 0 for value in scored.values())),
+        (*LUNGS, "LAA_950"): 100 * float(np.mean(hu < -950)),
+        (*LUNGS, "112182"): float(np.percentile(hu, 50, method="inverted_cdf")),
+        (*LUNGS, "112183"): float(hu.std()),
+    }
 
 
 def centroid_mm(mask: np.ndarray, volume: Volume) -> np.ndarray:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from dicomnode.measure.distribution import (
     BIN_HU,
     BINS,
     LOWEST_HU,
+    HuCounts,
+    describe,
     hellinger_distance,
     histogram_iou,
     lung_histogram,
     normal_lung,
 )
+from dicomnode.measure.measurements import Distribution
 
 
 def test_a_histogram_counts_each_voxel_once_also_beyond_the_ends() -> None:
@@ -64,3 +68,32 @@ def test_the_reference_peaks_where_aerated_lung_lies_and_says_where_it_is_from()
     peak_hu = LOWEST_HU + BIN_HU * (int(reference.probability.argmax()) + 0.5)
     assert -950 < peak_hu < -800
     assert "imlab_chest_ct" in reference.origin
+
+
+def spread_of(hu: np.ndarray) -> Distribution:
+    lowest = int(hu.min())
+    return describe(HuCounts(lowest, np.bincount(hu.astype(np.int64) - lowest)))
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(-1100, 300), min_size=2, max_size=60))
+def test_shape_of_the_histogram_as_scipy_and_numpy_have_it(values: list[int]) -> None:
+    hu = np.array(values, np.int16)
+    found = spread_of(hu)
+    for percent, value in found.percentiles_hu.items():
+        assert value == np.percentile(hu, percent, method="inverted_cdf"), percent
+    assert found.emphysema_percent == pytest.approx(100 * np.mean(hu < -950))
+    assert found.low_attenuation_percent == pytest.approx(100 * np.mean(hu < -910))
+    assert found.emphysema_percent <= found.low_attenuation_percent
+    assert found.sd_hu == pytest.approx(np.std(values))
+    assert found.hellinger_distance == hellinger_distance(lung_histogram(hu), normal_lung().probability)
+    if np.std(values) > 0:
+        assert found.skewness == pytest.approx(stats.skew(values), abs=1e-9)
+        assert found.kurtosis == pytest.approx(stats.kurtosis(values), abs=1e-9)
+
+
+def test_lungs_of_one_hu_have_no_shape() -> None:
+    found = spread_of(np.full(5, -951, np.int16))
+    assert (found.sd_hu, found.skewness, found.kurtosis) == (0, None, None)
+    assert found.emphysema_percent == found.low_attenuation_percent == 100
+    assert spread_of(np.full(5, -950, np.int16)).emphysema_percent == 0

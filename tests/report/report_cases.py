@@ -19,6 +19,7 @@ from dicomnode.measure.quality import assess_quality
 from dicomnode.report.provenance import Provenance
 from dicomnode.report.result_set import DocumentReference, ResultFile
 from dicomnode.report.results import build_results
+from dicomnode.segment.anatomy import find_anatomy
 from dicomnode.segment.segmentation import ModelIdentity, QualityFlag, Segmentation
 
 MODEL = ModelIdentity("test_threshold", "1.2", "ab" * 32)
@@ -153,7 +154,12 @@ def make_case(
         contrast=volume.acquisition.contrast,
         further_flags=[flag.value for flag in flags],
     )
-    return Case(volume, segmentation, measure_segmentation(volume.hu, segmentation, volume.voxel_ml, quality))
+    anatomy = find_anatomy(segmentation, volume.affine)
+    return Case(
+        volume,
+        segmentation,
+        measure_segmentation(volume.hu, segmentation, anatomy, volume.voxel_ml, quality),
+    )
 
 
 def crude_masks(hu: NDArray[np.int16]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

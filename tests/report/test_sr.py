@@ -15,12 +15,13 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dicomnode.report.header import RESEARCH_USE
+from dicomnode.report.quantities import FINDING_QUANTITIES, LUNG_QUANTITIES, REGION_QUANTITIES
 from dicomnode.report.record import measurements_json, write_measurements_json
-from dicomnode.report.sr import FINDING_QUANTITIES, LUNG_QUANTITIES
 from dicomnode.segment.segmentation import QualityFlag
 from tests.report.report_cases import Case, axial_affine, make_case, thorax, write_ct
 
 CASES = ["case", "cip", "ricord"]
+SEPARATE_LESION = "SEPARATE_LESION"
 GROUP_KEYS = ("lungs", "right", "left", "lesion", "ggo", "consolidation")
 
 
@@ -51,7 +52,7 @@ def numbers(group: Dataset) -> dict[str, str]:
     return {
         item.ConceptNameCodeSequence[0].CodeValue: str(item.MeasuredValueSequence[0].NumericValue)
         for item in group.ContentSequence
-        if item.ValueType == "NUM"
+        if item.ValueType == "NUM" and item.ConceptNameCodeSequence[0].CodeValue != SEPARATE_LESION
     }
 
 
@@ -60,7 +61,7 @@ def expected_numbers(key: str, record: dict[str, Any]) -> dict[str, float]:
         values = record["sides"].get(key, {})
     else:
         values = record | {"volume_ml": record["lung_volume_ml"], "mean_hu": record["lung_mean_hu"]}
-    quantities = FINDING_QUANTITIES.get(key, LUNG_QUANTITIES)
+    quantities = FINDING_QUANTITIES.get(key, LUNG_QUANTITIES if key == "lungs" else REGION_QUANTITIES)
     return {
         code.value: values[name] for name, (code, _, _) in quantities.items() if values.get(name) is not None
     }
@@ -110,6 +111,7 @@ def test_dcmqi_reads_every_group(case: Case, tmp_path: Path, tool: Callable[[str
     assert [group["ReferencedSegment"] for group in read] == [1, 2, 3, 4, 5, 6]
     for key, group in zip(GROUP_KEYS, read, strict=True):
         values = {item["quantity"]["CodeValue"]: float(item["value"]) for item in group["measurementItems"]}
+        values.pop(SEPARATE_LESION, None)
         assert values == expected_numbers(key, record)
 
 
@@ -189,3 +191,80 @@ def test_lobes_are_reported_with_the_contract_s_numbers(
     assert float(upper["118565006"]) == record["lobes"]["right_upper"]["volume_ml"]
     assert float(upper["LESION_EXTENT"]) == record["lobes"]["right_upper"]["lesion_extent_percent"]
     assert by_name["Right middle lobe"] == {}
+    assert not {"CT_SCORE", "INVOLVED_LOBES", "CT_SS"} & set(by_name["Lungs"])
+    assert texts(dcmread(sr), "Scores")[:2] == [
+        "CT score and involved lobes are not given: a lobe is missing.",
+        "CT-SS is not given: one of the 20 regions is missing.",
+    ]
+
+
+def five_lobes(folder: Path, *flags: QualityFlag) -> Case:
+    """The box thorax with lobes that have all their regions, and lesions in two of them."""
+    hu, labels, sides = thorax((40, 36, 44))
+    lobes = np.zeros_like(sides)
+    height = np.arange(40)[:, None, None]
+    lobes[sides == 2] = np.where(height < 20, 5, 4).repeat(36, 1).repeat(44, 2)[sides == 2]
+    right = np.where(height < 14, 3, np.where(height < 20, 2, 1)).repeat(36, 1).repeat(44, 2)
+    lobes[sides == 1] = right[sides == 1]
+    return make_case(write_ct(folder / "ct", hu, axial_affine()), labels, sides, lobes, flags)
+
+
+def test_scores_are_those_of_measurements_json_with_the_table_they_follow(
+    tmp_path: Path, validate: Callable[[Path], list[str]]
+) -> None:
+    case = five_lobes(tmp_path)
+    _, sr = build(case, tmp_path)
+    assert validate(sr) == []
+    report, record = dcmread(sr), measurements_json(case.measurements, case.provenance)
+    by_name = {str(g.ContentSequence[0].TextValue): numbers(g) for g in groups(report)}
+    for concept, name in (("CT_SCORE", "ct_score"), ("CT_SS", "ct_ss"), ("INVOLVED_LOBES", "involved_lobes")):
+        assert by_name["Lungs"][concept] == str(record[name]), "a count has no decimal point"
+    lobes = [by_name[f"{name} lobe"] for name in ("Right upper", "Right middle", "Right lower")]
+    lobes += [by_name["Left upper lobe"], by_name["Left lower lobe"]]
+    assert sum(int(lobe["LOBE_SCORE"]) for lobe in lobes) == record["ct_score"] > 0
+    by_region = [int(v) for lobe in lobes for c, v in lobe.items() if c.startswith("CT_SS_REGION")]
+    assert len(by_region) == 20 and sum(by_region) == record["ct_ss"] > 0
+    rules = " ".join(texts(report, "Scores"))
+    for words in ("1 below 5 %", "3 above 25 to below 50 %", "5 above 75 %", "2 50 % and more", "0.1 mL"):
+        assert words in rules
+    assert "Uncertain" not in rules
+    assert not [i for i in items(report) if i.ConceptNameCodeSequence[0].CodeValue == "SCORE_CERTAINTY"]
+
+
+def test_scores_of_uncertain_lobes_say_so(tmp_path: Path, validate: Callable[[Path], list[str]]) -> None:
+    _, sr = build(five_lobes(tmp_path, QualityFlag.LOBES_UNCERTAIN), tmp_path)
+    assert validate(sr) == []
+    report = dcmread(sr)
+    assert texts(report, "Scores")[0].startswith("Uncertain")
+    said = [i for i in items(report) if i.ConceptNameCodeSequence[0].CodeValue == "SCORE_CERTAINTY"]
+    assert len(said) == 6, "with the totals and with each lobe"
+    assert {i.ConceptCodeSequence[0].CodeMeaning for i in said} == {"Uncertain"}
+
+
+def test_separate_lesions_are_listed_with_their_place(case: Case, tmp_path: Path) -> None:
+    report = dcmread(build(case, tmp_path)[1])
+    record = measurements_json(case.measurements, case.provenance)["lesions"]
+    assert len(record) == 2
+    coded = [i for i in items(report) if i.ConceptNameCodeSequence[0].CodeValue == SEPARATE_LESION]
+    for lesion, item, sentence in zip(record, coded, texts(report, "Separate lesion"), strict=True):
+        assert float(item.MeasuredValueSequence[0].NumericValue) == lesion["volume_ml"]
+        site = item.ContentSequence[0]
+        assert site.ConceptCodeSequence[0].CodeMeaning == "Lung"
+        assert site.ContentSequence[0].ConceptCodeSequence[0].CodeMeaning.lower() == lesion["side"]
+        assert sentence.startswith(f"{lesion['number']}, {lesion['side']} lung: {lesion['volume_ml']} mL")
+        for value in (lesion["mean_hu"], lesion["pleura_distance_mm"], lesion["peripheral_percent"]):
+            assert f" {value} " in sentence
+        assert ", ".join(str(place) for place in lesion["centroid_mm"]) in sentence
+
+
+def test_published_cut_offs_are_literature_and_no_diagnosis(case: Case, tmp_path: Path) -> None:
+    report = dcmread(build(case, tmp_path)[1])
+    said = texts(report, "Published cut-off (literature, no diagnosis)")
+    assert [sentence.split("; ")[0].split(" is ")[1] for sentence in said] == [
+        "above 0.5 %",
+        "above 10 g",
+        "not above 5 %",
+        "not above 75 g",
+    ]
+    assert all("Yoo et al. 2020" in sentence for sentence in said)
+    assert "provisional" in " ".join(texts(report, "Method")), "the normal reference is of two people"
