@@ -22,6 +22,7 @@ import os
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -127,7 +128,8 @@ def _run(arguments: argparse.Namespace, journal: Journal) -> int:
 
 
 def _look_for_series(arguments: argparse.Namespace, journal: Journal) -> None:
-    with progress_bars() as bars:
+    with warnings.catch_warnings(), progress_bars() as bars:
+        warnings.simplefilter("ignore")  # pydicom's quote the values that it finds odd, and are kept for ever
         task = bars.add_task("looking for series", total=None)
         scan(
             arguments.folders,

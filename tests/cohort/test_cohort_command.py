@@ -191,6 +191,22 @@ def test_what_cannot_be_done_is_one_sentence(
     assert sentence in capsys.readouterr().err
 
 
+def test_odd_values_of_headers_are_not_quoted(
+    tmp_path: Path, told: Told, recwarn: pytest.WarningsRecorder
+) -> None:
+    def edit(_index: int, dataset: Dataset) -> None:
+        dataset.Modality, dataset.SOPClassUID = "MR", "1.2.840.10008.5.1.4.1.1.4"
+
+    (path,) = write_series(tmp_path / "archive", count=1, edit=edit)
+    content = path.read_bytes()
+    assert content.count(b"1.2.826.0.1.3680043.9.3") == 1
+    path.write_bytes(content.replace(b"1.2.826.0.1.3680043.9.3", b"1.2.826.0.1.3680043.003"))
+    recwarn.clear()
+    assert main(["cohort", str(tmp_path / "archive"), "--out", str(tmp_path / "out")]) == 1
+    assert "passed over: MR 1" in told()
+    assert not [one for one in recwarn if "Invalid value" in str(one.message)]
+
+
 def test_two_runs_on_one_journal_are_refused(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     holder = subprocess.Popen(
