@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from dicomnode.segment.body import Densities, mean_density_of_air
-from dicomnode.segment.morphology import Mask, Spacing, bounding_box, dilate, distance_mm
+from dicomnode.segment.morphology import Mask, Spacing, bounding_box, dilate, distance_mm, grow
 from dicomnode.segment.segmentation import Side
 
 # Thinner bridges than twice this join neither lung to lung nor lung to airway or stomach.
@@ -72,8 +72,31 @@ def find_airspaces(
     free_gas = air & (density < densities.gas_border_hu)
     sides, forced = _lung_seeds(depth, free_gas, density, midline, spacing_mm)
     gas = _gas_outside_lungs(free_gas, sides > 0, air, spacing_mm)
-    sides[gas] = Side.NONE
+    _part_from_gas(sides, gas, spacing_mm)
     return Airspaces(air, density, sides, gas, midline, forced)
+
+
+def _part_from_gas(sides: NDArray[np.uint8], gas: Mask, spacing_mm: Spacing) -> None:
+    """Take from the lungs' seeds free gas, the blur of its edge, and what of its space hangs on that blur.
+
+    Where stomach and lung touch through a thin diaphragm, the seeds of the lung reach into the stomach.
+    """
+    if not gas.any():
+        return
+    rim = dilate(gas, max(BLUR_MM, *spacing_mm), spacing_mm)
+    sides[rim] = Side.NONE
+    beside = grow(rim) & (sides > 0)
+    for side in (Side.RIGHT, Side.LEFT):
+        labels, count = ndimage.label(sides == side)
+        if count < 2:
+            continue
+        sizes = np.bincount(labels.ravel())
+        sizes[0] = 0
+        hanging = np.zeros(count + 1, bool)
+        hanging[np.unique(labels[beside])] = True
+        hanging &= sizes < SECOND_LUNG_SHARE * sizes.max()
+        hanging[0] = False
+        sides[hanging[labels]] = Side.NONE
 
 
 def _midline(hu: NDArray[np.float32], body: Mask, air: Mask) -> float:
