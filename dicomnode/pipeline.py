@@ -9,10 +9,13 @@ from pathlib import Path
 from dicomnode import __version__
 from dicomnode.analysis import MEASUREMENTS_FILE, OVERVIEW_FILE, Analysis, Progress, no_progress
 from dicomnode.assemble.assemble import assemble_series
+from dicomnode.assemble.orientation import AxisOrder
 from dicomnode.assemble.refusal import SeriesRefusedError
 from dicomnode.assemble.volume import Volume
 from dicomnode.measure.measure import measure_segmentation
 from dicomnode.measure.measurements import Measurements
+from dicomnode.measure.noise import noise_hu
+from dicomnode.measure.plausibility import lungs_are_implausible
 from dicomnode.measure.quality import assess_quality
 from dicomnode.report.nifti import write_nifti
 from dicomnode.report.overview import write_overview
@@ -78,13 +81,17 @@ def measure_volume(
 
     ``anatomy`` is found from the masks unless given.
     """
-    acquisition = volume.acquisition
+    acquisition, order = volume.acquisition, AxisOrder.from_affine(volume.affine)
     quality = assess_quality(
         slice_thickness_mm=acquisition.slice_thickness_mm,
         slice_spacing_mm=volume.spacing_mm[0],
         slices=volume.hu.shape[0],
         kernel=acquisition.kernel,
         contrast=acquisition.contrast,
+        noise_hu=noise_hu(volume.hu, volume.spacing_mm),
+        lungs_implausible=lungs_are_implausible(
+            order.to_patient(segmentation.sides), order.patient_spacing(volume.spacing_mm)
+        ),
         further_flags=[flag.value for flag in segmentation.flags],
     )
     anatomy = anatomy or find_anatomy(segmentation, volume.affine)

@@ -32,6 +32,7 @@ LARGEST_INTERCEPT = 32768.0
 # over 512 columns, and 0.001 in a cosine is 0.06 degrees.
 SPACING_TOLERANCE = 0.001
 COSINE_TOLERANCE = 0.001
+LARGEST_FIELD_MM = 1000.0  # bores measure up to 900 mm, extended fields of view up to 820
 UNIT_TOLERANCE = 0.01  # how far direction cosines may be from unit length and a right angle
 
 
@@ -164,6 +165,14 @@ def refuse_missing_geometry(headers: Headers) -> None:
         assert header.pixel_spacing is not None
         if min(header.pixel_spacing) <= 0:
             detail = f"{header.place} has a pixel spacing of {_numbers(header.pixel_spacing)} mm"
+            raise SeriesRefusedError(RefusalReason.MIXED_GEOMETRY, detail)
+        assert header.rows is not None and header.columns is not None  # read before
+        field = max(header.rows * header.pixel_spacing[0], header.columns * header.pixel_spacing[1])
+        if field > LARGEST_FIELD_MM:
+            detail = (
+                f"{header.place} has a field of view of {field:.0f} mm, wider than any CT scanner: its pixel "
+                f"spacing of {_numbers(header.pixel_spacing)} mm can't be right"
+            )
             raise SeriesRefusedError(RefusalReason.MIXED_GEOMETRY, detail)
         row, column = np.array(header.orientation).reshape(2, 3)
         lengths = np.linalg.norm(row), np.linalg.norm(column)

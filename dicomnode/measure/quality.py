@@ -12,6 +12,9 @@ THICK_SLICE_MM = 5.0
 SPARSE_COVERAGE_RATIO = 1.5
 """Slices further apart than this multiple of their thickness leave tissue unseen between them."""
 
+NOISY_HU = 70.0
+"""Above this noise in soft tissue lesion volumes were off by more than 5 % (benchmarks/robustness.py)."""
+
 
 def assess_quality(
     *,
@@ -20,18 +23,25 @@ def assess_quality(
     slices: int,
     kernel: str | None,
     contrast: bool | None,
+    noise_hu: float | None = None,
+    lungs_implausible: bool = False,
     further_flags: Iterable[str] = (),
 ) -> Quality:
     """Flags from the geometry, joined with those that earlier rooms raised.
 
-    ``slice_spacing_mm`` is the distance of slice centres; the flags are ``thick_slices`` and
-    ``sparse_coverage``.
+    ``slice_spacing_mm`` is the distance of slice centres; the flags are ``thick_slices``,
+    ``sparse_coverage``, ``noisy_image`` and ``lungs_implausible``. ``noise_hu`` is as
+    :func:`dicomnode.measure.noise.noise_hu` gives it.
     """
     flags = []
     if max(slice_thickness_mm or 0.0, slice_spacing_mm) >= THICK_SLICE_MM:
         flags.append("thick_slices")
     if slice_thickness_mm and slice_spacing_mm > SPARSE_COVERAGE_RATIO * slice_thickness_mm:
         flags.append("sparse_coverage")
+    if noise_hu is not None and noise_hu > NOISY_HU:
+        flags.append("noisy_image")
+    if lungs_implausible:
+        flags.append("lungs_implausible")
     return Quality(
         flags=(*flags, *further_flags),
         slice_thickness_mm=slice_thickness_mm,

@@ -8,6 +8,9 @@ from dicomnode.report.text import ascii_text, printed
 FLAG_SENTENCES = {
     "thick_slices": "Slices of 5 mm or more: small lesions and the lungs' ends are blurred away.",
     "sparse_coverage": "The slices leave gaps between them: tissue in the gaps was not seen.",
+    "noisy_image": "The image is very noisy (low dose): opacities are less sure than in other scans.",
+    "lungs_implausible": "No person's lungs have this size or shape: the spacing in the header "
+    "may be wrong, and with it every volume.",
     "lungs_uncertain": "The lung masks are uncertain: check them before using the numbers.",
     "lungs_disagree": "Two ways to find the lungs disagree: check the masks at consolidation and effusion.",
     "sides_touch": "Right and left lung touch: the border between the sides is an estimate.",

@@ -108,6 +108,11 @@ CASES = {
         RefusalReason.MIXED_GEOMETRY,
         "20 of 20 instances without a readable Pixel Spacing",
     ),
+    "pixel spacing of a cathedral": (
+        setting("PixelSpacing", [400.0, 0.8]),
+        RefusalReason.MIXED_GEOMETRY,
+        "wider than any CT scanner",
+    ),
     "pixel spacing 0": (setting("PixelSpacing", [0, 0.8]), RefusalReason.MIXED_GEOMETRY, "0 x 0.8 mm"),
     "no unit vectors": (
         setting("ImageOrientationPatient", [1, 0, 0, 0.5, 1, 0]),
