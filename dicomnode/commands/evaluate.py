@@ -4,6 +4,8 @@ Prints Dice, sensitivity, positive predictive value and volume error, one row a 
 means. Cases the model was trained on are told apart from those it has never seen.
 
   dicomnode evaluate medip_unet2d --data DATA/covid10_linear
+  dicomnode evaluate best --data DATA/covid10_linear --cross-validate --tables volumes
+  dicomnode agree volumes/reference.csv volumes/prediction.csv --out agreement
 """
 
 from __future__ import annotations

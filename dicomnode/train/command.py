@@ -30,6 +30,7 @@ from dicomnode.train.lobe_model import score_lobes, train_lobe_model
 from dicomnode.train.lung_evaluation import score_lungs
 from dicomnode.train.lung_model import train_lung_model
 from dicomnode.train.protocol import TRAINING_FILE, Folds, Split, read_ensemble, read_protocol
+from dicomnode.train.tables import write_tables
 from dicomnode.train.training import train_model
 from dicomnode.train.volume_evaluation import score_volumes
 from dicomnode.train.volumes import find_volumes
@@ -123,6 +124,12 @@ def add_evaluate_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="score a case that an ensemble was trained on by those members that never saw it",
     )
+    parser.add_argument(
+        "--tables",
+        type=Path,
+        metavar="DIR",
+        help="also write the volumes of the cases the model never saw, for dicomnode agree",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
 
 
@@ -156,6 +163,8 @@ def run_evaluate(arguments: argparse.Namespace) -> int:
 
 def _tell_scores(identity: ModelIdentity, scores: list[Score], arguments: argparse.Namespace) -> int:
     figures = summarise(scores, arguments.data.name)
+    if arguments.tables is not None:
+        write_tables(scores, arguments.tables)
     if arguments.json:
         document = {
             "model": asdict(identity),

@@ -30,7 +30,9 @@ UNSEEN = "unseen"
 class Score:
     """One case and label. Ratios lie between 0 and 1; a ratio without anything to divide by is ``None``.
 
-    ``volume_error_percent`` = (found - reference) / reference x 100.
+    ``volume_error_percent`` = (found - reference) / reference x 100. Volumes in mL are as good as
+    the spacing: of sets that give none it comes from the lungs' width and an assumed thickness.
+    ``lung_ml`` is the lung of the truth, if it is known.
     """
 
     case: str
@@ -40,6 +42,9 @@ class Score:
     sensitivity: float | None
     ppv: float | None
     volume_error_percent: float | None
+    reference_ml: float | None = None
+    found_ml: float | None = None
+    lung_ml: float | None = None
 
 
 def score_case(model: LesionModel, case: LabelledCase, use: str) -> list[Score]:
@@ -68,7 +73,11 @@ def score_case(model: LesionModel, case: LabelledCase, use: str) -> list[Score]:
             ),
             ("consolidation", [labels == Label.CONSOLIDATION for labels in found], dense),
         ]
-    return [score_masks(case.name, use, label, masks, truth) for label, masks, truth in pairs]
+    voxel_ml = float(np.prod(spacing)) / 1000
+    lung_ml = sum(int(lung.sum()) for lung in case.lung) * voxel_ml if case.lung_known else None
+    return [
+        score_masks(case.name, use, label, masks, truth, voxel_ml, lung_ml) for label, masks, truth in pairs
+    ]
 
 
 def score_cases(
@@ -124,7 +133,13 @@ def summarise(scores: list[Score], data: str) -> list[Figures]:
 
 
 def score_masks(
-    case: str, use: str, label: str, found: list[NDArray[np.bool_]], truth: list[NDArray[np.bool_]]
+    case: str,
+    use: str,
+    label: str,
+    found: list[NDArray[np.bool_]],
+    truth: list[NDArray[np.bool_]],
+    voxel_ml: float,
+    lung_ml: float | None = None,
 ) -> Score:
     """Scores of one label over pairs of masks, added up as one."""
     hit = sum(int((f & t).sum()) for f, t in zip(found, truth, strict=True))
@@ -137,6 +152,9 @@ def score_masks(
         sensitivity=hit / real if real else None,
         ppv=hit / marked if marked else None,
         volume_error_percent=100 * (marked - real) / real if real else None,
+        reference_ml=real * voxel_ml,
+        found_ml=marked * voxel_ml,
+        lung_ml=lung_ml,
     )
 
 

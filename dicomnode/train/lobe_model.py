@@ -127,7 +127,7 @@ def score_lobes(model: LobeModel, data: Path, progress: Callable[[float], None] 
 def score_lobe_case(model: LobeModel, case: LobeCase, use: str) -> list[Score]:
     """Scores of one case, one a lobe."""
     found = model.find(SIDE_OF[case.lobes], case.spacing_mm).lobes
-    scores = []
+    scores, voxel_ml = [], float(np.prod(case.spacing_mm)) / 1000
     for lobe in Lobe:
         if lobe is Lobe.NONE:
             continue
@@ -142,6 +142,8 @@ def score_lobe_case(model: LobeModel, case: LobeCase, use: str) -> list[Score]:
                 sensitivity=hit / real if real else None,
                 ppv=hit / marked if marked else None,
                 volume_error_percent=100 * (marked - real) / real if real else None,
+                reference_ml=real * voxel_ml,
+                found_ml=marked * voxel_ml,
             )
         )
     return scores

@@ -31,8 +31,10 @@ def score_volumes(
     total, scores = len(find_volumes(directory)), []
     for number, case in enumerate(load_volumes(directory), start=1):
         found = find_labels(model, case)
+        lung = case.truth.get("lung")
+        lung_ml = None if lung is None else float(np.count_nonzero(lung)) * case.voxel_ml
         scores += [
-            score_masks(case.name, UNSEEN, label, [found[label]], [truth])
+            score_masks(case.name, UNSEEN, label, [found[label]], [truth], case.voxel_ml, lung_ml)
             for label, truth in case.truth.items()
         ]
         if progress is not None:
