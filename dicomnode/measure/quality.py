@@ -13,7 +13,7 @@ SPARSE_COVERAGE_RATIO = 1.5
 """Slices further apart than this multiple of their thickness leave tissue unseen between them."""
 
 NOISY_HU = 70.0
-"""Above this noise in soft tissue lesion volumes were off by more than 5 % (benchmarks/robustness.py)."""
+"""A patient's lesion volume changed by 1 to 3 % at a noise of 46 HU, by 8 % at 87, by 18 % at 170."""
 
 
 def assess_quality(

@@ -138,7 +138,7 @@ def score_masks(
     label: str,
     found: list[NDArray[np.bool_]],
     truth: list[NDArray[np.bool_]],
-    voxel_ml: float,
+    voxel_ml: float | None = None,
     lung_ml: float | None = None,
 ) -> Score:
     """Scores of one label over pairs of masks, added up as one."""
@@ -152,8 +152,8 @@ def score_masks(
         sensitivity=hit / real if real else None,
         ppv=hit / marked if marked else None,
         volume_error_percent=100 * (marked - real) / real if real else None,
-        reference_ml=real * voxel_ml,
-        found_ml=marked * voxel_ml,
+        reference_ml=None if voxel_ml is None else real * voxel_ml,
+        found_ml=None if voxel_ml is None else marked * voxel_ml,
         lung_ml=lung_ml,
     )
 

@@ -22,8 +22,9 @@ from dicomnode.segment.segmenter import Segmenter
 from tests.robust.patient import Chest, dice
 
 MODELS = sorted(d.name for d in models_directory().iterdir() if d.is_dir() and not is_lobe_model(d))
-SLICES = slice(22, 30)
-BATCHES = (1, 3)
+SLICES = slice(24, 28)
+BATCHES = (3,)
+LAST_CHANNELS = 3
 needs_cuda = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="no CUDA device: that CPU and GPU agree can't be seen here"
 )
@@ -52,7 +53,14 @@ def make_model(tmp_path_factory: pytest.TempPathFactory) -> MakeModel:
 
 def _random_network(directory: Path) -> nn.Module:
     torch.manual_seed(1)
-    return build_network(read_card(directory).network)
+    network = build_network(read_card(directory).network)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d) and module.out_channels <= LAST_CHANNELS:
+                # Fresh heads hardly tell one voxel from another: differences count more, what all share less.
+                module.weight -= module.weight.mean(dim=1, keepdim=True)
+                module.weight *= 2
+    return network
 
 
 @pytest.mark.parametrize("name", MODELS)
