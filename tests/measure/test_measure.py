@@ -12,7 +12,7 @@ from dicomnode.measure.noise import noise_hu
 from dicomnode.measure.plausibility import lungs_are_implausible
 from dicomnode.measure.quality import assess_quality
 from dicomnode.segment.anatomy import find_anatomy
-from dicomnode.segment.segmentation import Label, Segmentation
+from dicomnode.segment.segmentation import Label, Segmentation, Side
 from tests.measure.known_chest import (
     CONSOLIDATION_HU,
     GGO_HU,
