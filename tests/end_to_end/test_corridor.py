@@ -183,7 +183,7 @@ def independent_scores(seg: Dataset, volume: Volume) -> dict[tuple[str, str, str
     scored = {}
     for kind in LOBES:
         share = 100 * (masks[kind] & masks[LESION]).sum() / masks[kind].sum()
-        bands = (share >= 5) + (share > 25) + (share >= 50) + (share > 75)
+        bands = sum(map(int, (share >= 5, share > 25, share >= 50, share > 75)))
         involved = (masks[kind] & masks[LESION]).sum() * float(np.prod(volume.spacing_mm)) >= 100
         scored[*kind, "LOBE_SCORE"] = float(1 + bands) if involved else 0.0
     hu = volume.hu[masks[LUNGS]].astype(np.float64)
