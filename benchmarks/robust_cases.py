@@ -122,9 +122,9 @@ def hardship_cases() -> Iterator[PatientCase]:
     yield PatientCase("half the size", _scaled(0.5), factor=1 / 8)
     yield PatientCase("one and a half times the size", _scaled(1.5), factor=1.5**3)
     yield PatientCase("twice the size (spacing wrong)", _scaled(2.0), factor=8.0)
-    yield PatientCase("5 times the size (spacing wrong)", _scaled(5.0), factor=0)
+    yield PatientCase("3 times the size (spacing wrong)", _scaled(3.0), factor=0)
     yield PatientCase("a third of the size (spacing wrong)", _scaled(0.3), factor=0)
-    yield PatientCase("5 times as high (spacing wrong)", _scaled(5.0, 1.0), factor=5.0)
+    yield PatientCase("4 times as high (spacing wrong)", _scaled(4.0, 1.0), factor=4.0)
     yield PatientCase("a fifth as high (spacing wrong)", _scaled(0.2, 1.0), factor=0.2)
     for noise in (50, 100, 200):
         yield PatientCase(f"low dose, noise of {noise} HU", _noisy(noise))
