@@ -28,10 +28,12 @@ THREADS = ("analysis", "storage-scp", "completeness", "housekeeping")
 
 # Ends one thread of a running node by an error, as a mistake in its code would.
 BREAK_A_THREAD = """
-import ctypes, sys, threading, time
+import ctypes, os, sys, threading, time
 from dicomnode.cli import main
 
 def break_it():
+    while not os.path.exists(sys.argv[2]):
+        time.sleep(0.01)
     while not (found := [t for t in threading.enumerate() if t.name == sys.argv[1] and t.is_alive()]):
         time.sleep(0.01)
     while found[0].is_alive():  # once isn't enough: where a finalizer runs just then the error is swallowed
@@ -41,8 +43,9 @@ def break_it():
         time.sleep(0.2)
 
 threading.Thread(target=break_it, daemon=True).start()
-sys.exit(main(sys.argv[2:]))
+sys.exit(main(sys.argv[3:]))
 """
+"""Ends the thread of a name as soon as a file is there; arguments are both, and the command's."""
 
 
 def command_of_the_unit(config: Path) -> list[str]:
@@ -270,9 +273,13 @@ def test_a_missing_certificate_is_one_sentence_at_the_start(start: Start, write:
 def test_the_watchdog_hears_nothing_of_a_node_without_one_of_its_threads(
     start: Start, config: Path, tmp_path: Path, thread: str
 ) -> None:
-    broken = [sys.executable, "-c", BREAK_A_THREAD, thread, *command_of_the_unit(config)[3:]]
+    now = tmp_path / "now"
+    broken = [sys.executable, "-c", BREAK_A_THREAD, thread, str(now), *command_of_the_unit(config)[3:]]
     service = start(watchdog_seconds=0.2, command=broken)
     service.hear("READY=1")
+    if thread == "analysis":  # while it starts the worker its own clean-up would be broken, without an end
+        until(lambda: "model loaded" in service.log_text, seconds=60)
+    now.touch()
     if thread in ("analysis", "completeness"):  # these sleep until there is something to do
         path = tmp_path / "slice.dcm"
         make_ct().save_as(path, enforce_file_format=True)
@@ -284,8 +291,12 @@ def test_the_watchdog_hears_nothing_of_a_node_without_one_of_its_threads(
         service.listener.recv(4096)
 
 
-def test_without_a_watchdog_a_node_without_one_of_its_threads_ends(start: Start, config: Path) -> None:
-    broken = [sys.executable, "-c", BREAK_A_THREAD, "storage-scp", *command_of_the_unit(config)[3:]]
+def test_without_a_watchdog_a_node_without_one_of_its_threads_ends(
+    start: Start, config: Path, tmp_path: Path
+) -> None:
+    now = tmp_path / "now"
+    now.touch()
+    broken = [sys.executable, "-c", BREAK_A_THREAD, "storage-scp", str(now), *command_of_the_unit(config)[3:]]
     service = start(command=broken)
     service.hear("READY=1")
     assert service.process.wait(30) == 1

@@ -16,12 +16,17 @@ from dicomnode.segment.card import load_card, models_directory, read_card, sha25
 from dicomnode.segment.card_file import CARD_FILE, UNTRAINED_FILE
 from dicomnode.segment.lesions import LesionModel
 from dicomnode.segment.lobe_card import is_lobe_model
+from dicomnode.segment.lung_card import is_lung_model
 from dicomnode.segment.networks.factory import build_network
 from dicomnode.segment.segmentation import Segmentation
 from dicomnode.segment.segmenter import Segmenter
 from tests.robust.patient import Chest, dice
 
-MODELS = sorted(d.name for d in models_directory().iterdir() if d.is_dir() and not is_lobe_model(d))
+MODELS = sorted(
+    d.name
+    for d in models_directory().iterdir()
+    if d.is_dir() and not is_lobe_model(d) and not is_lung_model(d)
+)
 SLICES = slice(24, 28)
 BATCHES = (3,)
 LAST_CHANNELS = 3
