@@ -7,7 +7,7 @@
 set -eu
 data=$1
 model=${2:-best}
-pictures=${3:-docs/pictures}
+pictures=${3:-docs/images}
 for set in covid10_linear medseg_ggo_consolidation; do
     tables=$pictures/tables/$set
     dicomnode evaluate "$model" --data "$data/$set" --cross-validate --tables "$tables" > /dev/null
