@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dicomnode.segment.card_file import (
     CARD_FILE,
@@ -24,6 +24,8 @@ from dicomnode.segment.interval import IntervalCalibration
 from dicomnode.segment.segmentation import ModelIdentity
 
 __all__ = ["CARD_FILE", "ModelError", "sha256_of"]  # what the cards' readers need beside the cards
+
+T = TypeVar("T")
 
 MODELS_VARIABLE = "DICOMNODE_MODELS"
 
@@ -179,8 +181,37 @@ class Figures:
     note: str = ""
 
 
+class WithWeights:
+    """What the card of each kind of model knows of its weights."""
+
+    directory: Path
+    name: str
+    version: str
+    weights: Weights
+
+    @property
+    def weights_path(self) -> Path:
+        """Where the weights lie."""
+        return self.directory / self.weights.file
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """What results say of their origin."""
+        return ModelIdentity(self.name, self.version, self.weights.sha256)
+
+    def verify_weights(self) -> None:
+        """Make sure that the weights are there and those of the card.
+
+        Raises
+        ------
+        ModelError
+            If they are missing or others.
+        """
+        verify_weights(self.name, self.weights_path, self.weights.sha256)
+
+
 @dataclass(frozen=True)
-class ModelCard:
+class ModelCard(WithWeights):
     """One model: identity, input, network, weights, output, licence, data, figures and limits."""
 
     directory: Path
@@ -199,16 +230,6 @@ class ModelCard:
     postprocessing: Postprocessing
     figures: tuple[Figures, ...]
     interval: IntervalCalibration | None = None
-
-    @property
-    def weights_path(self) -> Path:
-        """Where the weights lie."""
-        return self.directory / self.weights.file
-
-    @property
-    def identity(self) -> ModelIdentity:
-        """What results say of their origin."""
-        return ModelIdentity(self.name, self.version, self.weights.sha256)
 
 
 def models_directory() -> Path:
@@ -263,7 +284,7 @@ def load_card(directory: Path) -> ModelCard:
             f"model {card.name} has no weights yet; "
             f"dicomnode train {card.name} --data DATA --out DIR makes them"
         )
-    verify_weights(card.name, card.weights_path, card.weights.sha256)
+    card.verify_weights()
     return card
 
 
@@ -275,14 +296,25 @@ def read_card(directory: Path) -> ModelCard:
     ModelError
         If the card can't be read or has unknown or missing keys.
     """
+    return build_card(
+        ModelCard,
+        directory,
+        preprocessing=Preprocessing,
+        postprocessing=Postprocessing,
+        interval=IntervalCalibration,
+    )
+
+
+def build_card(cls: type[T], directory: Path, **own: type[Any]) -> T:
+    """The card in ``directory`` as a ``cls``; ``own`` are its sections beside network, weights and figures.
+
+    Raises
+    ------
+    ModelError
+        If the card can't be read or has unknown or missing keys.
+    """
     path, document = card_path(directory), read_document(directory)
-    sections: dict[str, type[Any]] = {
-        "preprocessing": Preprocessing,
-        "network": NetworkSpec,
-        "weights": Weights,
-        "postprocessing": Postprocessing,
-        "interval": IntervalCalibration,
-    }
+    sections: dict[str, type[Any]] = {"network": NetworkSpec, "weights": Weights, **own}
     values: dict[str, Any] = {"directory": directory}
     for key, value in document.items():
         if key in sections:
@@ -293,4 +325,4 @@ def read_card(directory: Path) -> ModelCard:
         else:
             values[key] = value
     values.setdefault("figures", ())
-    return build_section(ModelCard, values, str(path))
+    return build_section(cls, values, str(path))

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from dicomnode.segment.card import CARD_FILE, Figures, NetworkSpec, Weights, models_directory
-from dicomnode.segment.card_file import build_section, kind_of, read_document, verify_weights
+from dicomnode.segment.card import (
+    CARD_FILE,
+    Figures,
+    NetworkSpec,
+    Weights,
+    WithWeights,
+    build_card,
+    models_directory,
+)
+from dicomnode.segment.card_file import kind_of
 from dicomnode.segment.lung_shape import Shape3
-from dicomnode.segment.segmentation import ModelIdentity
 
 LOBES = "lobes"
 """Kind of these models, and the folder of the one that the node uses."""
@@ -56,7 +62,7 @@ class LobeRules:
 
 
 @dataclass(frozen=True)
-class LobeCard:
+class LobeCard(WithWeights):
     """One lobe model: identity, grid, network, weights, rules, licence, data, figures and limits."""
 
     directory: Path
@@ -75,16 +81,6 @@ class LobeCard:
     weights: Weights
     rules: LobeRules
     figures: tuple[Figures, ...] = ()
-
-    @property
-    def weights_path(self) -> Path:
-        """Where the weights lie."""
-        return self.directory / self.weights.file
-
-    @property
-    def identity(self) -> ModelIdentity:
-        """What results say of their origin."""
-        return ModelIdentity(self.name, self.version, self.weights.sha256)
 
 
 def is_lobe_model(directory: Path) -> bool:
@@ -113,7 +109,7 @@ def load_lobe_card(directory: Path) -> LobeCard:
         If the card or the weights are wrong.
     """
     card = read_lobe_card(directory)
-    verify_weights(card.name, card.weights_path, card.weights.sha256)
+    card.verify_weights()
     return card
 
 
@@ -125,17 +121,4 @@ def read_lobe_card(directory: Path) -> LobeCard:
     ModelError
         If the card can't be read or has unknown or missing keys.
     """
-    path, document = directory / CARD_FILE, read_document(directory)
-    sections: dict[str, type[Any]] = {
-        "grid": LobeGrid,
-        "network": NetworkSpec,
-        "weights": Weights,
-        "rules": LobeRules,
-    }
-    values: dict[str, Any] = {"directory": directory, **document}
-    for key, section in sections.items():
-        if key in document:
-            values[key] = build_section(section, document[key], f"{path} [{key}]")
-    figures = document.get("figures", [])
-    values["figures"] = tuple(build_section(Figures, table, f"{path} [[figures]]") for table in figures)
-    return build_section(LobeCard, values, str(path))
+    return build_card(LobeCard, directory, grid=LobeGrid, rules=LobeRules)

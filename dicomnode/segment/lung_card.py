@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from dicomnode.segment.card import CARD_FILE, Figures, NetworkSpec, Weights, models_directory
-from dicomnode.segment.card_file import build_section, card_path, kind_of, read_document, verify_weights
-from dicomnode.segment.segmentation import ModelIdentity
+from dicomnode.segment.card import (
+    CARD_FILE,
+    Figures,
+    NetworkSpec,
+    Weights,
+    WithWeights,
+    build_card,
+    models_directory,
+)
+from dicomnode.segment.card_file import card_path, kind_of
 
 LUNGS = "lungs"
 """Kind of these models, and the folder of the one that the node uses."""
@@ -54,7 +60,7 @@ class LungRules:
 
 
 @dataclass(frozen=True)
-class LungCard:
+class LungCard(WithWeights):
     """One lung model: identity, input, network, weights, rules, licence, data, figures and limits."""
 
     directory: Path
@@ -73,16 +79,6 @@ class LungCard:
     weights: Weights
     rules: LungRules
     figures: tuple[Figures, ...] = ()
-
-    @property
-    def weights_path(self) -> Path:
-        """Where the weights lie."""
-        return self.directory / self.weights.file
-
-    @property
-    def identity(self) -> ModelIdentity:
-        """What results say of their origin."""
-        return ModelIdentity(self.name, self.version, self.weights.sha256)
 
 
 def is_lung_model(directory: Path) -> bool:
@@ -111,7 +107,7 @@ def load_lung_card(directory: Path) -> LungCard:
         If the card or the weights are wrong.
     """
     card = read_lung_card(directory)
-    verify_weights(card.name, card.weights_path, card.weights.sha256)
+    card.verify_weights()
     return card
 
 
@@ -123,17 +119,4 @@ def read_lung_card(directory: Path) -> LungCard:
     ModelError
         If the card can't be read or has unknown or missing keys.
     """
-    path, document = directory / CARD_FILE, read_document(directory)
-    sections: dict[str, type[Any]] = {
-        "input": LungInput,
-        "network": NetworkSpec,
-        "weights": Weights,
-        "rules": LungRules,
-    }
-    values: dict[str, Any] = {"directory": directory, **document}
-    for key, section in sections.items():
-        if key in document:
-            values[key] = build_section(section, document[key], f"{path} [{key}]")
-    figures = document.get("figures", [])
-    values["figures"] = tuple(build_section(Figures, table, f"{path} [[figures]]") for table in figures)
-    return build_section(LungCard, values, str(path))
+    return build_card(LungCard, directory, input=LungInput, rules=LungRules)
