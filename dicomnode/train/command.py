@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -68,8 +68,8 @@ def run_train(arguments: argparse.Namespace) -> int:
             bar.update(task, completed=done, description=f"epoch {epoch + 1}, loss {loss:.3f}")
 
         source = (models_directory() if arguments.models is None else arguments.models) / arguments.model
-        if is_lobe_model(source):
-            lobes = train_lobe_model(
+        if train_anatomy := _anatomy_trainer(source):
+            anatomy = train_anatomy(
                 source,
                 arguments.data,
                 arguments.out,
@@ -78,18 +78,7 @@ def run_train(arguments: argparse.Namespace) -> int:
                 resume=arguments.resume,
                 progress=show,
             )
-            return _tell_weights(lobes)
-        if is_lung_model(source):
-            lungs = train_lung_model(
-                source,
-                arguments.data,
-                arguments.out,
-                epochs=arguments.epochs,
-                minutes=arguments.minutes,
-                resume=arguments.resume,
-                progress=show,
-            )
-            return _tell_weights(lungs)
+            return _tell_weights(anatomy)
         card = train_model(
             arguments.model,
             arguments.data,
@@ -104,6 +93,13 @@ def run_train(arguments: argparse.Namespace) -> int:
             progress=show,
         )
     return _tell_weights(card)
+
+
+def _anatomy_trainer(source: Path) -> Callable[..., LobeCard | LungCard] | None:
+    """What trains the model in ``source``; ``None`` if it finds lesions."""
+    if is_lobe_model(source):
+        return train_lobe_model
+    return train_lung_model if is_lung_model(source) else None
 
 
 def _tell_weights(card: ModelCard | LobeCard | LungCard) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 import math
 import time
 from collections.abc import Callable
@@ -26,7 +25,9 @@ from dicomnode.train.mixture import (
     MixtureAugmentation,
     mixture_batch,
 )
+from dicomnode.train.moving_average import average_weights
 from dicomnode.train.protocol import EnsembleProtocol
+from dicomnode.train.training_folder import append_row
 
 LOG_COLUMNS = ("epoch", "learning_rate", "loss", "validation_dice", "validation_split_dice", "seconds")
 
@@ -135,7 +136,8 @@ def train_member(
             nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
             state.optimizer.step()
             state.step += 1
-            _average(state, min(protocol.average_decay, (1 + state.step) / (10 + state.step)))
+            decay = min(protocol.average_decay, (1 + state.step) / (10 + state.step))
+            average_weights(state.average, state.network, decay)
             losses.append(float(loss.item()))
             if progress is not None:
                 progress(min(done, 1.0), float(np.mean(losses)))
@@ -201,15 +203,6 @@ def examples_dice(
     return lesion_dice, split_dice
 
 
-def _average(state: MemberState, decay: float) -> None:
-    current = state.network.state_dict()
-    for name, value in state.average.state_dict().items():
-        if value.is_floating_point():
-            value.lerp_(current[name], 1 - decay)
-        else:
-            value.copy_(current[name])
-
-
 def _done(
     state: MemberState, protocol: EnsembleProtocol, minutes: float | None, running_seconds: float = 0.0
 ) -> float:
@@ -225,10 +218,6 @@ def _learning_rate(protocol: EnsembleProtocol, epoch: float, done: float) -> flo
 
 
 def _log(path: Path, state: MemberState, rate: float, loss: float, dice: tuple[float, float]) -> None:
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if fresh:
-            writer.writerow(LOG_COLUMNS)
-        scores = ["" if math.isnan(value) else f"{value:.5f}" for value in dice]
-        writer.writerow((state.epoch, f"{rate:.6f}", f"{loss:.5f}", *scores, f"{state.seconds:.0f}"))
+    scores = ["" if math.isnan(value) else f"{value:.5f}" for value in dice]
+    row = (state.epoch, f"{rate:.6f}", f"{loss:.5f}", *scores, f"{state.seconds:.0f}")
+    append_row(path, LOG_COLUMNS, row)

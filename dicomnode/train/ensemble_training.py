@@ -20,6 +20,7 @@ from dicomnode.train.linear import load_linear
 from dicomnode.train.medseg import load_medseg
 from dicomnode.train.mixture import Example, prepare_examples
 from dicomnode.train.protocol import TRAINED, EnsembleProtocol, Folds
+from dicomnode.train.training_folder import half_precision, take_folder
 
 LINEAR, CLAHE, MEDSEG = "covid10_linear", "covid20_clahe", "medseg_ggo_consolidation"
 EXAMPLES_FILE = "examples.pt"
@@ -47,11 +48,7 @@ def train_ensemble(
     DataError
         If the data can't be read, lack a case of the folds, or ``out`` already holds another training.
     """
-    if (out / EXAMPLES_FILE).exists() and not resume:
-        raise DataError(
-            f"{out} already holds a training; add --resume to go on with it or choose another folder"
-        )
-    out.mkdir(parents=True, exist_ok=True)
+    take_folder(out, EXAMPLES_FILE, resume=resume)
     examples = _examples(card, protocol, folds, data, out)
     states: list[dict[str, Tensor]] = []
     for member, fold in enumerate(folds.folds):
@@ -94,9 +91,9 @@ def member_network(card: ModelCard) -> NetworkSpec:
 def joined_members(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """The ensemble's weights; floating-point ones are kept in half precision, where all fit."""
     return {
-        f"members.{index}.{name}": (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
+        f"members.{index}.{name}": tensor
         for index, state in enumerate(states)
-        for name, tensor in state.items()
+        for name, tensor in half_precision(state).items()
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +20,9 @@ from dicomnode.train.evaluation import UNSEEN, Score
 from dicomnode.train.lobe_cases import LobeCase, has_lobes, load_lobe_case, lobe_case_names
 from dicomnode.train.lobe_shapes import LungShape, lung_shapes
 from dicomnode.train.lobe_training import CHECKPOINT_FILE, LobeProtocol, LobeTraining, Progress, train_lobes
-from dicomnode.train.protocol import TRAINING_FILE, Split
+from dicomnode.train.protocol import TRAINING_FILE, Split, read_document
 from dicomnode.train.training import write_card
+from dicomnode.train.training_folder import half_precision, take_folder
 
 SIDE_OF = np.array([Side.NONE, *[Side.RIGHT] * 3, *[Side.LEFT] * 2], np.uint8)
 
@@ -54,11 +54,7 @@ def train_lobe_model(
     if epochs is not None:
         protocol = replace(protocol, epochs=epochs)
     checkpoint = out / CHECKPOINT_FILE
-    if checkpoint.exists() and not resume:
-        raise DataError(
-            f"{out} already holds a training; add --resume to go on with it or choose another folder"
-        )
-    out.mkdir(parents=True, exist_ok=True)
+    take_folder(out, CHECKPOINT_FILE, resume=resume)
     places = _places(data)
     training, validation = (_shapes(places, names) for names in (split.train, split.validation))
     torch.manual_seed(protocol.seed)
@@ -73,8 +69,7 @@ def train_lobe_model(
 
 def export_lobe_model(weights: dict[str, torch.Tensor], card: LobeCard, out: Path) -> LobeCard:
     """Weights (as float16) with their card and protocol in ``out``; figures of older weights are left out."""
-    tensors = {name: tensor.half().contiguous() for name, tensor in weights.items()}
-    save_file(tensors, out / card.weights.file)
+    save_file(half_precision(weights), out / card.weights.file)
     (out / card.weights.file).chmod(0o644)
     write_card(card.directory, card.name, card.weights.file, out)
     return read_lobe_card(out)
@@ -91,10 +86,7 @@ def read_lobe_protocol(directory: Path) -> tuple[LobeProtocol, Split]:
         If it has unknown or missing keys.
     """
     path = directory / TRAINING_FILE
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path} can't be read: {error}") from error
+    document = read_document(path)
     if document.keys() != {"protocol", "split"}:
         raise DataError(f"{path} must have the sections [protocol] and [split] and no other")
     return (

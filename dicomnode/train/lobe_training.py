@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 import math
 import time
 from collections.abc import Callable
@@ -16,6 +15,8 @@ from torch import Tensor, nn
 
 from dicomnode.segment.lung_shape import Shape3, without_absent
 from dicomnode.train.lobe_shapes import LungShape, lung_shapes, phantom_case, sample, varied_sample
+from dicomnode.train.moving_average import average_weights
+from dicomnode.train.training_folder import append_row
 
 CHECKPOINT_FILE = "checkpoint.pt"
 LOG_FILE = "log.csv"
@@ -138,7 +139,8 @@ def train_lobes(
             dice = mean_dice(state.average, validation, grid)
             if dice > state.best_dice:
                 state.best_dice, state.best = dice, copy.deepcopy(state.average.state_dict())
-            _log(out / LOG_FILE, (state.epoch, rate, float(np.mean(losses)), dice, state.seconds))
+            row = (state.epoch, rate, float(np.mean(losses)), dice, state.seconds)
+            append_row(out / LOG_FILE, LOG_COLUMNS, [f"{value:.6g}" for value in row])
             state.save(out / CHECKPOINT_FILE)
         if over:
             break
@@ -196,9 +198,7 @@ def _step(
     state.optimizer.step()
     state.step += 1
     decay = min(protocol.average_decay, state.step / (state.step + 10))
-    with torch.no_grad():
-        for kept, new in zip(state.average.parameters(), state.network.parameters(), strict=True):
-            kept.lerp_(new, 1 - decay)
+    average_weights(state.average, state.network, decay)
     return float(loss.detach())
 
 
@@ -213,12 +213,3 @@ def _phantoms(count: int, random: np.random.Generator) -> list[LungShape]:
     while len(found) < count:
         found += lung_shapes(phantom_case(int(random.integers(PHANTOM_PATIENTS)), 5.0))
     return found[:count]
-
-
-def _log(path: Path, row: tuple[float, ...]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(LOG_COLUMNS)
-        writer.writerow([f"{value:.6g}" for value in row])

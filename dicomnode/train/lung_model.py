@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +15,10 @@ from dicomnode.train.augment import AugmentationSpec
 from dicomnode.train.cases import DataError
 from dicomnode.train.lung_cases import LungCase, load_lung_cases, phantom_case
 from dicomnode.train.lung_training import LungProtocol, Progress, start_training, train_lungs
-from dicomnode.train.protocol import TRAINING_FILE, Split
+from dicomnode.train.protocol import TRAINING_FILE, Split, read_document
 from dicomnode.train.trainer import CHECKPOINT_FILE, restore_state
 from dicomnode.train.training import write_card
+from dicomnode.train.training_folder import half_precision, take_folder
 
 FIRST_PHANTOM = 1000
 """Phantoms from here on are trained on, those just below validate, lower ones are for tests."""
@@ -46,10 +46,7 @@ def read_lung_training(directory: Path) -> LungTraining:
         If it has unknown or missing keys.
     """
     path = directory / TRAINING_FILE
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path} can't be read: {error}") from error
+    document = read_document(path)
     if document.keys() != {"protocol", "augmentation", "split"}:
         raise DataError(f"{path} must have the sections [protocol], [augmentation], [split] and no other")
     return LungTraining(
@@ -86,11 +83,7 @@ def train_lung_model(
     if epochs is not None:
         protocol = replace(protocol, epochs=epochs)
     checkpoint = out / CHECKPOINT_FILE
-    if checkpoint.exists() and not resume:
-        raise DataError(
-            f"{out} already holds a training; add --resume to go on with it or choose another folder"
-        )
-    out.mkdir(parents=True, exist_ok=True)
+    take_folder(out, CHECKPOINT_FILE, resume=resume)
     names, spacing_mm = {*split.train, *split.validation}, card.input.spacing_mm
     chests = {case.name: case for case in load_lung_cases(data, names, spacing_mm)}
     phantoms = range(FIRST_PHANTOM, FIRST_PHANTOM + protocol.phantoms)
@@ -115,11 +108,7 @@ def train_lung_model(
 
 def export_lung_model(weights: dict[str, torch.Tensor], card: LungCard, out: Path) -> LungCard:
     """Weights (as float16) with their card and protocol in ``out``; figures of older weights are left out."""
-    tensors = {
-        name: (tensor.half() if tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in weights.items()
-    }
-    save_file(tensors, out / card.weights.file)
+    save_file(half_precision(weights), out / card.weights.file)
     (out / card.weights.file).chmod(0o644)
     write_card(card.directory, card.name, card.weights.file, out)
     return read_lung_card(out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 import math
 import time
 from collections.abc import Callable
@@ -20,7 +19,9 @@ from dicomnode.segment.lung_input import network_input
 from dicomnode.train.augment import AugmentationSpec
 from dicomnode.train.lung_cases import LungCase
 from dicomnode.train.lung_samples import draw_batch
+from dicomnode.train.moving_average import average_weights
 from dicomnode.train.trainer import CHECKPOINT_FILE, LOG_FILE, TrainingState, save_state
+from dicomnode.train.training_folder import append_row
 
 LOG_COLUMNS = ("epoch", "learning_rate", "loss", "validation_dice", "validation_airless_kept", "seconds")
 AIRLESS_WEIGHT = 3.0
@@ -131,7 +132,8 @@ def train_lungs(
         state.seconds = before + time.monotonic() - start
         done = max(done, state.epoch / protocol.epochs)
         save_state(state, out / CHECKPOINT_FILE)
-        _log(out / LOG_FILE, (state.epoch, rate, float(np.mean(losses)), dice, kept, state.seconds))
+        row = (state.epoch, rate, float(np.mean(losses)), dice, kept, state.seconds)
+        append_row(out / LOG_FILE, LOG_COLUMNS, [f"{value:.6g}" for value in row])
     return state
 
 
@@ -197,25 +199,10 @@ def _step(
     state.optimizer.step()
     state.step += 1
     decay = min(protocol.average_decay, state.step / (state.step + 10))
-    current = state.network.state_dict()
-    with torch.no_grad():
-        for name, value in state.average.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(current[name], 1 - decay)
-            else:
-                value.copy_(current[name])
+    average_weights(state.average, state.network, decay)
     return float(loss.detach())
 
 
 def _rate(protocol: LungProtocol, step: int, done: float) -> float:
     rise = min((step + 1) / protocol.warmup_steps, 1.0) if protocol.warmup_steps else 1.0
     return protocol.learning_rate * rise * max(0.5 * (1 + math.cos(math.pi * done)), 0.005)
-
-
-def _log(path: Path, row: tuple[float, ...]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if new:
-            writer.writerow(LOG_COLUMNS)
-        writer.writerow([f"{value:.6g}" for value in row])

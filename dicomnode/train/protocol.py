@@ -156,10 +156,7 @@ def read_ensemble(directory: Path) -> tuple[EnsembleProtocol, Folds] | None:
         As :func:`read_protocol`.
     """
     path = directory / TRAINING_FILE
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise DataError(f"{path} can't be read: {error}") from error
+    document = read_document(path)
     if "folds" not in document:
         return None
     if document.keys() != {"protocol", "folds"}:
@@ -217,11 +214,22 @@ def read_augmentation(directory: Path, file: str = TRAINING_FILE) -> Augmentatio
     return spec
 
 
-def _document(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """The TOML document at ``path``.
+
+    Raises
+    ------
+    DataError
+        If it can't be read.
+    """
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path} can't be read: {error}") from error
+
+
+def _document(path: Path) -> dict[str, Any]:
+    document = read_document(path)
     if document.keys() - {"augmentation"} not in ({"protocol", "split"}, {"protocol", "cross_validation"}):
         raise DataError(
             f"{path} must have the sections [protocol], [split] or [cross_validation], "

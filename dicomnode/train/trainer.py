@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
 import math
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from dicomnode.segment.inference import has_bfloat16
 from dicomnode.segment.lesions import meanings
 from dicomnode.train.augment import AugmentationSpec, SliceBatch
 from dicomnode.train.losses import channels_bce_dice, rmi
+from dicomnode.train.moving_average import average_weights
 from dicomnode.train.protocol import Protocol
 from dicomnode.train.slices import (
     Slice,
@@ -28,6 +28,7 @@ from dicomnode.train.slices import (
     stack_slices,
     targets,
 )
+from dicomnode.train.training_folder import append_row
 
 CHECKPOINT_FILE = "checkpoint.pt"
 LOG_FILE = "log.csv"
@@ -215,7 +216,8 @@ def _step(state: TrainingState, batch: SliceBatch, card: ModelCard, rate: float,
         sum_of_losses += float(loss.item())
     state.optimizer.step()
     state.step += 1
-    _average(state, min(protocol.average_decay, (1 + state.step) / (10 + state.step)))
+    decay = min(protocol.average_decay, (1 + state.step) / (10 + state.step))
+    average_weights(state.average, state.network, decay)
     return sum_of_losses
 
 
@@ -243,15 +245,6 @@ def mind_plateau(state: TrainingState, loss: float, protocol: Protocol) -> None:
     if state.epochs_above_least > protocol.plateau_patience:
         state.plateau_rate *= protocol.plateau_factor
         state.epochs_above_least = 0
-
-
-def _average(state: TrainingState, decay: float) -> None:
-    current = state.network.state_dict()
-    for name, value in state.average.state_dict().items():
-        if value.is_floating_point():
-            value.lerp_(current[name], 1 - decay)
-        else:
-            value.copy_(current[name])
 
 
 def _steps(positives: list[Slice], negatives: list[Slice], protocol: Protocol) -> int:
@@ -283,10 +276,5 @@ def _learning_rate(state: TrainingState, protocol: Protocol, epoch: float, done:
 def _log(
     path: Path, state: TrainingState, rate: float, loss: float, validation_loss: float, dice: float
 ) -> None:
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if fresh:
-            writer.writerow(LOG_COLUMNS)
-        scores = (f"{value:.5f}" for value in (loss, validation_loss, dice))
-        writer.writerow((state.epoch, f"{rate:.3g}", *scores, f"{state.seconds:.0f}"))
+    scores = (f"{value:.5f}" for value in (loss, validation_loss, dice))
+    append_row(path, LOG_COLUMNS, (state.epoch, f"{rate:.3g}", *scores, f"{state.seconds:.0f}"))

@@ -28,6 +28,7 @@ from dicomnode.train.protocol import (
 )
 from dicomnode.train.slices import Slice, prepare_slices
 from dicomnode.train.trainer import CHECKPOINT_FILE, TrainingState, new_state, restore_state, train_network
+from dicomnode.train.training_folder import take_folder
 
 
 def train_model(
@@ -83,11 +84,7 @@ def train_model(
     if epochs is not None:
         protocol = Protocol(**{**vars(protocol), "epochs": epochs})
     checkpoint = out / CHECKPOINT_FILE
-    if checkpoint.exists() and not resume:
-        raise DataError(
-            f"{out} already holds a training; add --resume to go on with it or choose another folder"
-        )
-    out.mkdir(parents=True, exist_ok=True)
+    take_folder(out, CHECKPOINT_FILE, resume=resume)
 
     cases = {case.name: case for case in load_cases(data)}
     training = _slices(cases, split.train, card)
