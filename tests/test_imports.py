@@ -17,6 +17,7 @@ TYPE_MODULES = {
     "dicomnode.assemble.volume",
     "dicomnode.segment.segmentation",
     "dicomnode.measure.measurements",
+    "dicomnode.measure.priors",
     "dicomnode.measure.scores",
     "dicomnode.report.provenance",
     "dicomnode.report.result_set",

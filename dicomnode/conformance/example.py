@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,12 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.assemble.volume import Acquisition, SourceInstance, Volume
+from dicomnode.measure.change import compare
+from dicomnode.measure.measurements import Measurements
+from dicomnode.measure.priors import COMPARED, Course, EarlierResult, Findings, Maker, Scan, SearchRemark
 from dicomnode.pipeline import input_sha256, measure_volume
 from dicomnode.report.provenance import Provenance
+from dicomnode.report.record import measurements_record
 from dicomnode.report.refusal import build_refusal
 from dicomnode.report.result_set import DocumentReference, ResultKind
 from dicomnode.report.results import build_results
@@ -37,6 +42,7 @@ class Example:
     page: tuple[int, int]
     lossy: bool = False
     is_successor: bool = False
+    has_earlier_result: bool = False
     has_every_segment: bool = False
 
     @property
@@ -54,6 +60,7 @@ EXAMPLES = (
     Example(
         *(1, 6, (5.0, 7.5, 8.0), RefusalReason.GAP, "Slices are missing.", (64, 48)),
         has_every_segment=True,
+        has_earlier_result=True,
     ),
     Example(
         *(2, 8, (2.5, 0.8, 0.7), RefusalReason.NOT_AXIAL, "The slices are coronal.", (80, 60)),
@@ -80,14 +87,16 @@ def example_objects(folder: Path) -> ExampleObjects:
         volume = _volume(example, folder / f"source-{example.number}")
         predecessor = _predecessor(example) if example.is_successor else None
         segmentation = _segmentation(example, volume)
+        measurements = measure_volume(volume, segmentation)
         results = build_results(
             volume,
             segmentation,
-            measure_volume(volume, segmentation),
+            measurements,
             _provenance(example, volume, segmentation.model),
             Image.new("RGB", example.page),
             folder / f"results-{example.number}",
             predecessor,
+            _course(example, measurements) if example.has_earlier_result else None,
         )
         by_kind = {file.kind: dcmread(file.path) for file in results.files}
         segmentations.append(by_kind[ResultKind.SEG])
@@ -169,6 +178,22 @@ def _provenance(example: Example, volume: Volume, model: ModelIdentity) -> Prove
         device="cpu",
         parameters=(f"threshold = {example.number}",),
     )
+
+
+def _course(example: Example, measurements: Measurements) -> Course:
+    """With an earlier result of another model, so that there is something to say."""
+    root, then = f"{example.root}.7", Maker("dicomnode 0.0", "model_0", "0.0", "0" * 64, "0" * 64)
+    numbers = measurements_record(measurements)
+    earlier = EarlierResult(
+        Scan(f"{root}.1", f"{root}.2", date(2023, 12, 24)),
+        then,
+        {name: 0 for name in COMPARED if name in numbers},
+        *(COMPREHENSIVE_3D_SR, f"{root}.3", f"{root}.4"),
+        found_in="ledger",
+    )
+    now = Scan(f"{example.root}.1", f"{example.root}.2", date(2024, 1, example.number), onset_day=9.0)
+    by = replace(then, model="model_1")
+    return compare(numbers, by, Findings(now, ("ledger",), (earlier,), (SearchRemark.BIRTH_DATE_UNKNOWN,)))
 
 
 def _predecessor(example: Example) -> DocumentReference:

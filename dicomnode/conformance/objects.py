@@ -23,8 +23,9 @@ from dicomnode.report.identity import IDENTITY_KEYWORDS, TYPE_2_KEYWORDS
 _LONGEST_VALUE = 80
 
 ORIGIN = {
-    "SOPInstanceUID": "derived from source, input, model, weights, configuration and software (UUID-5)",
-    "SeriesInstanceUID": "derived like the SOP Instance UID",
+    "SOPInstanceUID": "derived from source, input, model, weights, configuration and software (UUID-5); "
+    "of SR and picture also from the earlier results that were found",
+    "SeriesInstanceUID": "derived like the SOP Instance UID, without earlier results",
     "SeriesDate": "Content, Acquisition, Series or Study Date of the source, the first that is valid",
     "SeriesTime": "the time that belongs to it",
     "ContentDate": "as Series Date",
@@ -50,6 +51,7 @@ ORIGIN = {
     "PerformedProcedureCodeSequence": "empty",
     "CodingSchemeIdentificationSequence": "the private coding scheme",
     "CurrentRequestedProcedureEvidenceSequence": "the instances that the report refers to",
+    "PertinentOtherEvidenceSequence": "the earlier reports that the measurements are compared with",
     "PredecessorDocumentsSequence": "the report that this one replaces, where there is one",
     "ConceptNameCodeSequence": "title of the document, see below",
     "ContentTemplateSequence": "TID 1500 of the DCMR",

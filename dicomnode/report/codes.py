@@ -134,6 +134,50 @@ REFUSAL_REASON = _private("REFUSAL_REASON", "Reason")
 EXPLANATION = _private("EXPLANATION", "Explanation")
 WHAT_TO_DO = _private("WHAT_TO_DO", "What to do")
 SOURCE_IMAGES = _private("SOURCE_IMAGES", "Images received")
+SOURCE_DESCRIPTION = _private("SOURCE_SERIES", "Series Description of the source")
+SOURCE_KERNEL = _private("SOURCE_KERNEL", "Convolution Kernel of the source")
+
+# Comparison with earlier results
+STUDY_DATE = Code("111060", "DCM", "Study Date")
+COMPARISON = _private("COMPARISON", "Comparison with earlier results")
+COMPARISON_REMARK = _private("COMPARE_REMARK", "Search for earlier results")
+COMPARISON_DOUBT = _private("COMPARE_DOUBT", "Doubt about the comparison")
+EARLIER_RESULT = _private("EARLIER_RESULT", "Earlier result")
+DAYS_BETWEEN = _private("DAYS_BETWEEN", "Days since the earlier result")
+DAYS_SINCE_ONSET = _private("ONSET_DAYS", "Days since symptom onset")
+DAY = Code("d", "UCUM", "day")
+_CHANGES = {
+    "lung_volume_ml": ("LUNG_VOL", "lung volume", "mL"),
+    "lesion_volume_ml": ("LESION_VOL", "lesion volume", "mL"),
+    "ggo_volume_ml": ("GGO_VOL", "ground glass opacity volume", "mL"),
+    "consolidation_volume_ml": ("CONSOL_VOL", "consolidation volume", "mL"),
+    "lesion_extent_percent": ("LESION_EXT", "lesion extent, percentage points", "%"),
+    "ggo_extent_percent": ("GGO_EXT", "ground glass opacity extent, percentage points", "%"),
+    "consolidation_extent_percent": ("CONSOL_EXT", "consolidation extent, percentage points", "%"),
+    "lesion_weight_g": ("LESION_WEIGHT", "lesion weight", "g"),
+    "involved_lobes": ("LOBES", "number of involved lobes", "1"),
+    "ct_score": ("CT_SCORE", "CT score", "1"),
+    "ct_ss": ("CT_SS", "CT-SS", "1"),
+}
+
+
+def _a_day(unit: str) -> Code:
+    value = "/d" if unit == "1" else f"{unit}/d"
+    return Code(value, "UCUM", value)
+
+
+CHANGES = {
+    name: (
+        _private(f"D_{key}", f"Change of {words}"),
+        Code(unit, "UCUM", "no units" if unit == "1" else unit),
+    )
+    for name, (key, words, unit) in _CHANGES.items()
+}
+CHANGES_PER_DAY = {
+    name: (_private(f"R_{key}", f"Change a day of {words}"), _a_day(unit))
+    for name, (key, words, unit) in _CHANGES.items()
+}
+"""Codes of their own: who collects a report's numbers by concept must not take a change for a value."""
 
 
 def range_unit(highest: int) -> Code:
@@ -146,7 +190,9 @@ def every_code() -> tuple[Code, ...]:
     found: list[Code] = []
     for value in globals().values():
         parts = value.values() if isinstance(value, dict) else [value]
-        found += [part for part in parts if isinstance(part, Code)]
+        for part in parts:
+            pair = part if isinstance(part, tuple) and not isinstance(part, Code) else (part,)
+            found += [one for one in pair if isinstance(one, Code)]
     return tuple(found)
 
 

@@ -19,6 +19,9 @@ DEVICE_SERIAL_NUMBER = "DICOMNODE-1"
 """Of the product, not of a machine: results are the same wherever they were computed."""
 
 RESEARCH_USE = "For research use only. Not for diagnostic use."
+DATE_KEYWORDS_OF_SCAN = ("Study", "Acquisition", "Series", "Content")
+"""Which date a scan is compared by: Study Date first, which every object of the study has."""
+
 SERIES_SLOTS = {"refusal": 90, "seg": 91, "sr": 92, "sc": 93, "refusal page": 94}
 
 
@@ -59,6 +62,14 @@ def document_uids(
         return uids
     instance = derive_uid(uids.sop_instance_uid, "successor of", predecessor.sop_instance_uid)
     return replace(uids, sop_instance_uid=instance)
+
+
+def compared_uids(uids: ObjectUids, findings_sha256: str) -> ObjectUids:
+    """UIDs of an object that also says what became of the search for earlier results.
+
+    The same scan gets another object, in the same series, when other results were found.
+    """
+    return replace(uids, sop_instance_uid=derive_uid(uids.sop_instance_uid, "compared", findings_sha256))
 
 
 def new_object(

@@ -8,8 +8,10 @@ from PIL import Image
 
 from dicomnode.assemble.volume import Volume
 from dicomnode.measure.measurements import Measurements, RegionMeasurements
+from dicomnode.measure.priors import Course
 from dicomnode.measure.scores import Scores
 from dicomnode.report.canvas import MUTED, RULE, TEXT, WARNING, Canvas, Rgb
+from dicomnode.report.course import COURSE_HEIGHT, draw_alarm, draw_course
 from dicomnode.report.header import RESEARCH_USE
 from dicomnode.report.planes import (
     LABEL_RGB,
@@ -62,14 +64,21 @@ SCORE_WIDTH = 150
 
 
 def write_overview(
-    volume: Volume, segmentation: Segmentation, measurements: Measurements, path: Path
+    volume: Volume,
+    segmentation: Segmentation,
+    measurements: Measurements,
+    path: Path,
+    course: Course | None = None,
 ) -> Image.Image:
     """Write a PNG of 1920 x 1150 pixels without any patient data, and hand back what was drawn.
+
+    With earlier results in ``course`` it is 330 pixels higher and shows the patient's curve.
 
     Axial slices are seen from the feet (the patient's right at the left edge), the coronal from the front and
     the sagittal from the left. Needs no display and no font files.
     """
-    canvas = Canvas(WIDTH, HEIGHT)
+    lower = COURSE_HEIGHT if course and course.changes else 0
+    canvas = Canvas(WIDTH, HEIGHT + lower)
     view = PatientView(volume, segmentation)
     _draw_header(canvas, volume, segmentation, measurements)
     slices = view.key_slices(AXIAL_COUNT)
@@ -84,7 +93,11 @@ def write_overview(
     below = _draw_table(canvas, measurements)
     if NUMBERS_TOP - below > LEAST_PROFILE_HEIGHT:
         _draw_profile(canvas, view, slices, below)
-    _draw_footer(canvas, measurements)
+    if course and lower:
+        draw_course(canvas, course, EDGE, LOWER_TOP + LOWER_SIZE[1] + GAP, WIDTH - EDGE)
+    _draw_footer(canvas, measurements, lower)
+    if course:
+        draw_alarm(canvas, course, WIDTH - EDGE, HEIGHT - 14, WIDTH - 2 * EDGE)
     partial = path.with_name(path.name + ".partial")
     canvas.image.save(partial, format="PNG", optimize=False)
     partial.replace(path)
@@ -241,8 +254,8 @@ def _draw_profile(canvas: Canvas, view: PatientView, slices: list[int], top: int
         canvas.text(x, base + 22, str(number), 15, TEXT, "center")
 
 
-def _draw_footer(canvas: Canvas, measurements: Measurements) -> None:
-    y = LOWER_TOP + LOWER_SIZE[1] + 40
+def _draw_footer(canvas: Canvas, measurements: Measurements, lower: int) -> None:
+    y = LOWER_TOP + LOWER_SIZE[1] + 40 + lower
     x: float = EDGE
     for rgb, name in ((GGO_RGB, "Ground glass opacity"), (CONSOLIDATION_RGB, "Consolidation")):
         x = _legend(canvas, x, y, rgb, name)

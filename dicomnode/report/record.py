@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dicomnode.measure.measurements import Measurements
+from dicomnode.measure.priors import Course
 from dicomnode.report.provenance import Provenance
 from dicomnode.report.text import printed
 
@@ -17,14 +18,23 @@ def measurements_record(measurements: Measurements) -> dict[str, Any]:
     return record
 
 
-def measurements_json(measurements: Measurements, provenance: Provenance) -> dict[str, Any]:
-    """Content of ``measurements.json``: volumes in mL, extents in %, weight in g, attenuation in HU."""
-    return measurements_record(measurements) | {"provenance": provenance.to_json()}
+def measurements_json(
+    measurements: Measurements, provenance: Provenance, course: Course | None = None
+) -> dict[str, Any]:
+    """Content of ``measurements.json``: volumes in mL, extents in %, weight in g, attenuation in HU.
+
+    With ``course`` also ``prior`` and ``prior_search``.
+    """
+    compared = _rounded("", course.to_json()) if course else {}
+    return measurements_record(measurements) | compared | {"provenance": provenance.to_json()}
 
 
-def write_measurements_json(measurements: Measurements, provenance: Provenance, path: Path) -> None:
+def write_measurements_json(
+    measurements: Measurements, provenance: Provenance, path: Path, course: Course | None = None
+) -> None:
     """Write :func:`measurements_json` as indented UTF-8 text; the file appears whole or not at all."""
-    content = json.dumps(measurements_json(measurements, provenance), indent=2, allow_nan=False) + "\n"
+    record = measurements_json(measurements, provenance, course)
+    content = json.dumps(record, indent=2, allow_nan=False) + "\n"
     partial = path.with_name(path.name + ".partial")
     partial.write_text(content, encoding="utf-8")
     partial.replace(path)

@@ -6,18 +6,23 @@ from pathlib import Path
 
 from PIL import Image
 from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
 
 from dicomnode.assemble.volume import Volume
 from dicomnode.measure.measurements import Measurements
+from dicomnode.measure.priors import Course
+from dicomnode.report import codes
 from dicomnode.report.errors import ReportError
-from dicomnode.report.header import SeriesReference, document_uids, object_uids
+from dicomnode.report.header import SeriesReference, compared_uids, document_uids, object_uids
 from dicomnode.report.identity import Identity, read_header, text_value, verify_identity
+from dicomnode.report.own_report import kernel_of
 from dicomnode.report.provenance import Provenance
 from dicomnode.report.result_set import DocumentReference, ResultKind, ResultSet
 from dicomnode.report.secondary_capture import SECONDARY_CAPTURE_STORAGE, write_secondary_capture
 from dicomnode.report.seg import SEGMENTATION_STORAGE, write_seg
 from dicomnode.report.segments import segments_of
 from dicomnode.report.sr import COMPREHENSIVE_3D_SR, write_sr
+from dicomnode.report.text import ascii_text
 from dicomnode.report.uids import derive_uid
 from dicomnode.segment.segmentation import Segmentation
 
@@ -30,12 +35,14 @@ def build_results(
     page: Image.Image,
     out: Path,
     predecessor: DocumentReference | None = None,
+    course: Course | None = None,
 ) -> ResultSet:
     """Write ``seg.dcm`` (masks), ``sr.dcm`` (measurements) and ``sc.dcm`` (``page``) into the folder ``out``.
 
     The same input gives the same bytes: UIDs derive from source, model and configuration, dates come from the
     source. Patient and study are the source's, byte for byte, and are compared after writing. The report
-    names ``predecessor`` as the one that it replaces.
+    names ``predecessor`` as the one that it replaces, and says what ``course`` does of earlier results; what
+    was found of those is part of the UIDs of report and picture.
 
     Raises
     ------
@@ -59,6 +66,8 @@ def build_results(
     seg = object_uids(SEGMENTATION_STORAGE, "seg", origin)
     sr = document_uids(COMPREHENSIVE_3D_SR, "sr", origin, predecessor)
     sc = object_uids(SECONDARY_CAPTURE_STORAGE, "sc", origin)
+    if course is not None:
+        sr, sc = (compared_uids(uids, course.findings.sha256) for uids in (sr, sc))
     segments = segments_of(segmentation)
     tracking = [derive_uid("tracking", segment.key, *origin) for segment in segments]
     software = (provenance.software, f"{provenance.model} {provenance.model_version}")
@@ -93,6 +102,8 @@ def build_results(
         provenance=provenance,
         software=software,
         predecessor=predecessor,
+        course=course,
+        about=_source_in_words(header),
     )
     write_secondary_capture(
         sc_path,
@@ -116,6 +127,13 @@ def build_results(
             sc.file(ResultKind.SC, sc_path),
         )
     )
+
+
+def _source_in_words(header: Dataset) -> list[tuple[Code, str]]:
+    """What later results are told apart by: of the reconstructions of one scan, which one this was."""
+    description = ascii_text(str(header.get("SeriesDescription") or ""), 64)
+    found = ((codes.SOURCE_DESCRIPTION, description), (codes.SOURCE_KERNEL, kernel_of(header)))
+    return [(name, value) for name, value in found if value]
 
 
 def _lossy_compression(header: Dataset) -> Dataset:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from highdicom.sr.value_types import ContentItem
+from pydicom.sr.coding import Code
 
 from dicomnode.measure.measurements import Measurements
+from dicomnode.measure.priors import Course
 from dicomnode.report import codes
 from dicomnode.report.content import (
     CONTEXT,
@@ -24,6 +26,7 @@ from dicomnode.report.content import (
 from dicomnode.report.header import ObjectUids, SeriesReference, evidence, new_object
 from dicomnode.report.identity import Identity
 from dicomnode.report.part10 import write_part10
+from dicomnode.report.prior_content import comparison, earlier_reports
 from dicomnode.report.provenance import Provenance
 from dicomnode.report.quantities import numbers_of, quantities_of, region_scores
 from dicomnode.report.record import measurements_record
@@ -48,8 +51,13 @@ def write_sr(
     provenance: Provenance,
     software: Sequence[str],
     predecessor: DocumentReference | None = None,
+    course: Course | None = None,
+    about: Sequence[tuple[Code, str]] = (),
 ) -> None:
-    """Write the report that measures the segments of ``seg``, each number as ``measurements.json`` has it."""
+    """Write the report that measures the segments of ``seg``, each number as ``measurements.json`` has it.
+
+    ``about`` is said of the source series, name and text.
+    """
     record = measurements_record(measurements)
     groups = [
         _group(index, segment, tracking_uid, _values(segment, record), seg, source)
@@ -64,7 +72,11 @@ def write_sr(
                 codes.IMAGING_MEASUREMENTS,
                 [*_algorithm(provenance), *groups],
             ),
-            container(codes.QUALITATIVE_EVALUATIONS, remarks(measurements, record)),
+            container(
+                codes.QUALITATIVE_EVALUATIONS,
+                [*remarks(measurements, record), *(text(name, value) for name, value in about)],
+            ),
+            *([comparison(course)] if course else []),
         ],
         template="1500",
         relationship=None,
@@ -77,6 +89,8 @@ def write_sr(
         source,
     ]
     complete_document(dataset, root, evidence(identity.study_instance_uid, references), predecessor)
+    if course and course.changes:
+        dataset.PertinentOtherEvidenceSequence = earlier_reports(course)
     write_part10(path, dataset, identity.elements)
 
 

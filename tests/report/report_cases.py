@@ -15,6 +15,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from dicomnode.assemble.volume import Acquisition, SourceInstance, Volume
 from dicomnode.measure.measure import measure_segmentation
 from dicomnode.measure.measurements import Measurements
+from dicomnode.measure.priors import Course
 from dicomnode.measure.quality import assess_quality
 from dicomnode.report.provenance import Provenance
 from dicomnode.report.result_set import DocumentReference, ResultFile
@@ -41,12 +42,15 @@ class Case:
     provenance: Provenance = PROVENANCE
 
     def build(
-        self, out: Path, predecessor: DocumentReference | None = None, page: Image.Image = PAGE
+        self,
+        out: Path,
+        predecessor: DocumentReference | None = None,
+        page: Image.Image = PAGE,
+        course: Course | None = None,
     ) -> tuple[ResultFile, ...]:
         """Write the results to ``out``: SEG, SR and secondary capture."""
-        return build_results(
-            self.volume, self.segmentation, self.measurements, self.provenance, page, out, predecessor
-        ).files
+        parts = self.volume, self.segmentation, self.measurements, self.provenance
+        return build_results(*parts, page, out, predecessor, course).files
 
 
 def axial_affine(
