@@ -14,9 +14,7 @@ from dicomnode.assemble.refusal import SeriesRefusedError
 from dicomnode.assemble.volume import Volume
 from dicomnode.measure.measure import measure_segmentation
 from dicomnode.measure.measurements import Measurements
-from dicomnode.measure.noise import noise_hu
-from dicomnode.measure.plausibility import lungs_are_implausible
-from dicomnode.measure.quality import assess_quality
+from dicomnode.measure.quality import assess_quality, look_at_image
 from dicomnode.report.nifti import write_nifti
 from dicomnode.report.overview import write_overview
 from dicomnode.report.provenance import Provenance
@@ -88,9 +86,10 @@ def measure_volume(
         slices=volume.hu.shape[0],
         kernel=acquisition.kernel,
         contrast=acquisition.contrast,
-        noise_hu=noise_hu(volume.hu, volume.spacing_mm),
-        lungs_implausible=lungs_are_implausible(
-            order.to_patient(segmentation.sides), order.patient_spacing(volume.spacing_mm)
+        marks=look_at_image(
+            order.to_patient(volume.hu),
+            order.to_patient(segmentation.sides),
+            order.patient_spacing(volume.spacing_mm),
         ),
         further_flags=[flag.value for flag in segmentation.flags],
     )

@@ -85,8 +85,9 @@ class RegionMeasurements:
 class Quality:
     """What a reader must know before trusting the numbers.
 
-    ``coverage`` is the height in mm that the slices cover; ``kernel`` and ``contrast`` are ``None`` where the
-    header is silent.
+    ``coverage_mm`` is the height that the slices cover. ``kernel`` is the header's word, ``kernel_type``
+    soft, standard or sharp; ``kernel_told_by`` and ``contrast_told_by`` are ``header`` or ``image``. All
+    are ``None`` where neither tells.
     """
 
     flags: tuple[str, ...]
@@ -95,6 +96,9 @@ class Quality:
     coverage_mm: float
     kernel: str | None
     contrast: bool | None
+    kernel_type: str | None = None
+    kernel_told_by: str | None = None
+    contrast_told_by: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The contract's names."""
@@ -102,9 +106,12 @@ class Quality:
             "flags": list(self.flags),
             "slice_thickness_mm": self.slice_thickness_mm,
             "slice_spacing_mm": self.slice_spacing_mm,
-            "coverage_mm": self.coverage_mm,
+            "coverage": self.coverage_mm,
             "kernel": self.kernel,
+            "kernel_type": self.kernel_type,
+            "kernel_told_by": self.kernel_told_by,
             "contrast": self.contrast,
+            "contrast_told_by": self.contrast_told_by,
         }
 
 

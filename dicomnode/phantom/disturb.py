@@ -98,6 +98,36 @@ def with_contrast(hu: Hu, lung: Mask, spacing_mm: Spacing, rise_hu: float = 250.
     return out
 
 
+def with_motion(
+    hu: Hu, spacing_mm: Spacing, rise_mm: float = 12.0, forward_mm: float = 4.0, every_mm: float = 60.0
+) -> Hu:
+    """A breath during the scan: every other stretch of slices shows the chest lifted.
+
+    In these the anatomy lies ``rise_mm`` higher and ``forward_mm`` further to the front: at its ends some of
+    it is seen twice (a double diaphragm) or not at all. Beyond the scan its end slices are repeated.
+    """
+    out = hu.copy()
+    count, rise = len(hu), round(rise_mm / spacing_mm[0])
+    forward = round(forward_mm / spacing_mm[1])
+    for k in range(count):
+        if int(k * spacing_mm[0] / every_mm) % 2:
+            out[k] = AIR_HU
+            kept = hu.shape[1] - forward
+            out[k][:kept] = hu[min(max(k - rise, 0), count - 1)][forward:]
+    return out
+
+
+def with_kernel(hu: Hu, spacing_mm: Spacing, blur_mm: float) -> Hu:
+    """Another kernel: blurred in-plane by a Gaussian of ``blur_mm``, or sharpened against it if negative."""
+    out = np.empty_like(hu)
+    sigma = [abs(blur_mm) / step for step in spacing_mm[1:]]
+    for k, plane in enumerate(hu):
+        smooth = ndimage.gaussian_filter(plane.astype(np.float32), sigma)
+        changed = smooth if blur_mm >= 0 else 2 * plane - smooth
+        out[k] = np.clip(np.rint(changed), AIR_HU, CEILING_HU)
+    return out
+
+
 def with_filled(hu: Hu, lung: Mask, seed: int = 0) -> Hu:
     """Soft tissue or fluid in place of ``lung``: what a removed or collapsed lung leaves behind."""
     out = hu.copy()

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from dicomnode.measure.measure import measure_segmentation
-from dicomnode.measure.noise import noise_hu
 from dicomnode.measure.plausibility import lungs_are_implausible
 from dicomnode.measure.quality import assess_quality
 from dicomnode.segment.anatomy import find_anatomy
@@ -170,25 +169,3 @@ def test_lungs_larger_than_any_and_of_no_lungs_shape_are_flagged() -> None:
     assert lungs_are_implausible(sides, (10.0, 10.0, 10.0)), "14.4 L"
     assert lungs_are_implausible(sides, (1.6, 8.0, 8.0))
     assert lungs_are_implausible(sides, (24.0, 8.0, 8.0))
-
-
-@pytest.mark.parametrize("sd", [10.0, 90.0])
-def test_noise_is_read_from_soft_tissue_whatever_lies_in_it(sd: float) -> None:
-    hu = np.full((6, 200, 200), -1000, np.float64)
-    hu[:, 20:180, 20:180] = 40
-    hu[:, 60:140, 40:160] = -850  # lungs
-    hu[:, 30:40, 30:170] = 700  # bone
-    noisy = (hu + np.random.default_rng(0).normal(0, sd, hu.shape)).astype(np.int16)
-    found = noise_hu(noisy, (1.0, 1.0, 1.0))
-    assert found == pytest.approx(sd, rel=0.15)
-    assert noise_hu(np.full((6, 64, 64), -1000, np.int16), (1.0, 1.0, 1.0)) is None
-
-
-def test_a_noisy_image_is_flagged() -> None:
-    def flags(noise: float | None) -> tuple[str, ...]:
-        return assess_quality(
-            slice_thickness_mm=1.0, slice_spacing_mm=1.0, slices=9, kernel=None, contrast=None, noise_hu=noise
-        ).flags
-
-    assert flags(None) == flags(30.0) == ()
-    assert flags(90.0) == ("noisy_image",)
