@@ -12,12 +12,18 @@ from pathlib import Path
 
 from dicomnode.analysis import Analysis, Cost
 from dicomnode.assemble.refusal import RefusalReason
+from dicomnode.corrections import (
+    NoCorrection,
+    are_segmentations,
+    prepare_correction,
+    take_up_corrections,
+)
 from dicomnode.deliver.destination import Destination
 from dicomnode.receive.presentation_contexts import CT_IMAGE_STORAGE, STORAGE_SOP_CLASSES
-from dicomnode.report.result_set import DocumentReference, ResultFile
+from dicomnode.report.result_set import DocumentReference, ResultFile, ResultSet
 from dicomnode.spool.errors import SupersededError
 from dicomnode.spool.instances import make_durable
-from dicomnode.spool.records import SeriesRecord
+from dicomnode.spool.records import InstanceRecord, SeriesRecord
 from dicomnode.spool.spool import Spool
 from dicomnode.supervisor import Supervisor, WorkerError
 
@@ -46,6 +52,8 @@ class AnalysisLoop:
         Digest of the configuration, part of the results' provenance.
     maximum_attempts:
         How often a series is begun before it is ``failed``.
+    training_directory:
+        Where masks that a person has corrected are kept for training, if they are to be.
     observe:
         Is told what each analysis took.
     """
@@ -59,6 +67,7 @@ class AnalysisLoop:
         include: Sequence[str],
         config_sha256: str,
         maximum_attempts: int,
+        training_directory: Path | None = None,
         observe: Callable[[Cost], None] = lambda _cost: None,
     ) -> None:
         self._spool = spool
@@ -67,6 +76,7 @@ class AnalysisLoop:
         self._include = tuple(include)
         self._config_sha256 = config_sha256
         self._maximum_attempts = maximum_attempts
+        self._training_directory = training_directory
         self._observe = observe
         self._last_cost = Cost()
         self._model_loaded = False
@@ -151,7 +161,7 @@ class AnalysisLoop:
             "analysis begins",
             extra={"series": series.id, "instances": len(instances), "attempt": series.attempts},
         )
-        if all(instance.sop_class_uid in KEPT_ONLY for instance in instances):
+        if not are_segmentations(instances) and all(i.sop_class_uid in KEPT_ONLY for i in instances):
             ledger.refuse(series.id, series.generation, RefusalReason.NOT_CT.value, NOT_IMAGES)
             LOGGER.info("series refused", extra={"series": series.id, "reason": "not_ct"})
             return
@@ -159,11 +169,14 @@ class AnalysisLoop:
         directory = self._spool.results_directory(series.id, series.generation)
         attempt = directory / f"attempt-{series.attempts}"
         shutil.rmtree(attempt, ignore_errors=True)
-        paths = [self._spool.directory / instance.path for instance in instances]
         try:
-            analysis = self._supervisor.analyze(
-                paths, attempt, self._config_sha256, predecessor=self._predecessor(series)
-            )
+            if are_segmentations(instances):
+                analysis = self._correct(series, instances, attempt)
+            else:
+                paths = [self._spool.directory / instance.path for instance in instances]
+                analysis = self._supervisor.analyze(
+                    paths, attempt, self._config_sha256, predecessor=self._predecessor(series)
+                )
         except WorkerError as error:
             shutil.rmtree(attempt, ignore_errors=True)
             if not self._stopping.is_set():  # else the series is requeued at the next start
@@ -174,6 +187,15 @@ class AnalysisLoop:
         self._observe(analysis.cost)
         results = _publish(attempt, directory, analysis)
         self._record(series, analysis, results, time.monotonic() - began)
+
+    def _correct(self, series: SeriesRecord, instances: Sequence[InstanceRecord], attempt: Path) -> Analysis:
+        """Measure what a person has edited, or say why it is no correction."""
+        attempt.mkdir(parents=True, exist_ok=True)
+        found = prepare_correction(series, instances, self._spool, self._supervisor, self._training_directory)
+        if isinstance(found, NoCorrection):
+            return Analysis(ResultSet(()), (found.reason, found.detail))
+        predecessor = self._predecessor(series) or found.predecessor
+        return self._supervisor.correct(found.job, attempt, self._config_sha256, predecessor=predecessor)
 
     def _predecessor(self, series: SeriesRecord) -> DocumentReference | None:
         """The report that was sent before late slices came."""
@@ -196,6 +218,7 @@ class AnalysisLoop:
                 series.id, series.generation, results, self._destinations, include=self._include
             )
             LOGGER.info("series analyzed", extra=extra)
+            take_up_corrections(self._spool, series)
         else:
             reason, detail = analysis.refusal
             ledger.refuse(

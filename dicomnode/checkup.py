@@ -30,6 +30,7 @@ def check_node(config: Config) -> list[Finding]:
         *check_own_tls("node.tls", config.node.tls),
         *_check_spool(config),
         *_check_audit(config),
+        *_check_training_directory(config),
         *_check_model(config),
         *_check_device(config),
         *_check_destinations(config),
@@ -118,6 +119,18 @@ def _check_audit(config: Config) -> Iterator[Finding]:
         yield Finding("audit", "wrong", f"{path} can't be written; audit messages would be lost")
     else:
         yield Finding("audit", "ok", f"{path} can be written")
+
+
+def _check_training_directory(config: Config) -> Iterator[Finding]:
+    directory = config.correction.training_directory
+    if directory is None:
+        return
+    if os.access(directory if directory.exists() else directory.parent, os.W_OK):
+        yield Finding("correction", "ok", f"corrected masks are kept for training in {directory}")
+    else:
+        yield Finding(
+            "correction", "wrong", f"{directory} can't be written; corrected masks would not be kept"
+        )
 
 
 def _check_model(config: Config) -> Iterator[Finding]:

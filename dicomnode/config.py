@@ -133,6 +133,12 @@ class Report(_Section):
         return self
 
 
+class Correction(_Section):
+    """What becomes of masks that a person has edited."""
+
+    training_directory: Path | None = None
+
+
 class Retry(_Section):
     """Wait between attempts: ``first_seconds``, then ``factor`` times longer, at most ``cap_seconds``."""
 
@@ -205,6 +211,7 @@ class Config(BaseSettings):
     series: Series = Field(default_factory=Series)
     analysis: Analysis = Field(default_factory=Analysis)
     report: Report = Field(default_factory=Report)
+    correction: Correction = Field(default_factory=Correction)
     destination: tuple[Destination, ...] = ()
     source: tuple[Source, ...] = ()
     web: Web = Field(default_factory=Web)

@@ -70,6 +70,7 @@ class Node:
                 include=config.report.include,
                 config_sha256=config.analysis_sha256(),
                 maximum_attempts=config.analysis.attempts,
+                training_directory=config.correction.training_directory,
                 observe=self._monitoring.analyzed,
             )
             for _ in range(config.analysis.workers)

@@ -20,7 +20,7 @@ from dicomnode.report.overview import write_overview
 from dicomnode.report.provenance import Provenance
 from dicomnode.report.record import write_measurements_json
 from dicomnode.report.refusal import build_refusal
-from dicomnode.report.result_set import DocumentReference
+from dicomnode.report.result_set import DocumentReference, ResultSet
 from dicomnode.report.results import build_results
 from dicomnode.segment.anatomy import find_anatomy
 from dicomnode.segment.card import CARD_FILE
@@ -58,18 +58,47 @@ def analyze_series(
     except SeriesRefusedError as refused:
         results = build_refusal(paths, refused.reason, refused.detail, SOFTWARE, out, predecessor)
         return Analysis(results, (refused.reason, refused.detail))
+    provenance = provenance_of(volume, segmentation, segmenter, config_sha256)
+    results = publish(
+        volume, segmentation, provenance, out, predecessor=predecessor, progress=progress, nifti=nifti
+    )
+    return Analysis(results)
+
+
+def publish(
+    volume: Volume,
+    segmentation: Segmentation,
+    provenance: Provenance,
+    out: Path,
+    *,
+    predecessor: DocumentReference | None = None,
+    progress: Progress = no_progress,
+    nifti: bool = False,
+) -> ResultSet:
+    """Measure masks and write what :func:`analyze_series` says to ``out``.
+
+    Raises
+    ------
+    ReportError
+        If a result can't be built.
+    """
     progress("measure", 0.0)
     anatomy = find_anatomy(segmentation, volume.affine)
     measurements = measure_volume(volume, segmentation, anatomy)
-    provenance = _provenance(volume, segmentation, segmenter, config_sha256)
     progress("report", 0.0)
-    page = write_overview(volume, segmentation, measurements, out / OVERVIEW_FILE)
+    page = write_overview(
+        volume,
+        segmentation,
+        measurements,
+        out / OVERVIEW_FILE,
+        is_corrected=provenance.correction is not None,
+    )
     results = build_results(volume, segmentation, measurements, provenance, page, out, predecessor)
     write_measurements_json(measurements, provenance, out / MEASUREMENTS_FILE)
     if nifti:
         write_nifti(volume, segmentation, anatomy, out)
     progress("report", 1.0)
-    return Analysis(results)
+    return results
 
 
 def measure_volume(
@@ -97,9 +126,10 @@ def measure_volume(
     return measure_segmentation(volume.hu, segmentation, anatomy, volume.voxel_ml, quality)
 
 
-def _provenance(
+def provenance_of(
     volume: Volume, segmentation: Segmentation, segmenter: Segmenter, config_sha256: str
 ) -> Provenance:
+    """What made the masks of a volume."""
     return Provenance(
         software=SOFTWARE,
         model=segmentation.model.name,

@@ -18,6 +18,7 @@ from typing import Any
 
 from dicomnode.analysis import Analysis, Cost, Progress, no_progress
 from dicomnode.assemble.refusal import RefusalReason
+from dicomnode.correct.job import CorrectionJob, DrawnOn
 from dicomnode.report.result_set import DocumentReference, ResultFile, ResultKind, ResultSet
 
 STANDARD_ERROR_LINES = 20
@@ -111,20 +112,47 @@ class Supervisor:
             "config_sha256": config_sha256,
             "predecessor": asdict(predecessor) if predecessor else None,
         }
-        done = self._request(request, progress)
-        files = tuple(
-            ResultFile(
-                ResultKind(file["kind"]),
-                file["sop_class_uid"],
-                file["series_instance_uid"],
-                file["sop_instance_uid"],
-                Path(file["path"]),
-            )
-            for file in done["results"]
-        )
-        refusal = (RefusalReason(done["refusal"]), done["detail"]) if done["refusal"] else None
-        cost = Cost(done.get("step_seconds", {}), done.get("gpu_memory_bytes"))
-        return Analysis(ResultSet(files), refusal, cost)
+        return _analysis(self._request(request, progress))
+
+    def recognize(self, paths: Sequence[Path], own: Sequence[str]) -> DrawnOn | tuple[RefusalReason, str]:
+        """On which CT series segmentations were drawn, or why they are no correction of ours.
+
+        ``own`` are SOP Instance UIDs of results of this node.
+
+        Raises
+        ------
+        WorkerError
+            As :meth:`analyze`.
+        """
+        request = {"command": "recognize", "paths": [str(path) for path in paths], "own": list(own)}
+        done = self._request(request, no_progress)
+        if done["refusal"]:
+            return RefusalReason(done["refusal"]), done["detail"]
+        return DrawnOn(**done["drawn_on"])
+
+    def correct(
+        self,
+        job: CorrectionJob,
+        out: Path,
+        config_sha256: str,
+        predecessor: DocumentReference | None = None,
+        progress: Progress = no_progress,
+    ) -> Analysis:
+        """Measure a CT series with masks that a person has edited.
+
+        Raises
+        ------
+        WorkerError
+            As :meth:`analyze`.
+        """
+        request = {
+            "command": "correct",
+            "job": job.to_json(),
+            "out": str(out),
+            "config_sha256": config_sha256,
+            "predecessor": asdict(predecessor) if predecessor else None,
+        }
+        return _analysis(self._request(request, progress))
 
     def stop(self) -> None:
         """End the worker; an analysis in another thread gets a :class:`WorkerError`."""
@@ -201,6 +229,23 @@ class Supervisor:
             return f"the worker was killed by signal {-code}" + (" (out of memory?)" if code == -9 else "")
         last = _TRACEBACK_END.sub(r"\1", next((line for line in reversed(self._last_words) if line), ""))
         return f"the worker ended with status {code}" + (f": {last}" if last else "")
+
+
+def _analysis(done: dict[str, Any]) -> Analysis:
+    """What the worker said in the end."""
+    files = tuple(
+        ResultFile(
+            ResultKind(file["kind"]),
+            file["sop_class_uid"],
+            file["series_instance_uid"],
+            file["sop_instance_uid"],
+            Path(file["path"]),
+        )
+        for file in done["results"]
+    )
+    refusal = (RefusalReason(done["refusal"]), done["detail"]) if done["refusal"] else None
+    cost = Cost(done.get("step_seconds", {}), done.get("gpu_memory_bytes"))
+    return Analysis(ResultSet(files), refusal, cost)
 
 
 def _event_reader(events: queue.Queue[dict[str, Any] | None]) -> Callable[[str | None], None]:

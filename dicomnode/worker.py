@@ -12,10 +12,14 @@ import os
 import signal
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+from dicomnode.analysis import Analysis
 from dicomnode.assemble.errors import AssembleError
+from dicomnode.correct.job import CorrectionJob, DrawnOn
+from dicomnode.correction_pipeline import correct_series, recognize_series
 from dicomnode.logs import configure_logging, where_it_happened
 from dicomnode.pipeline import analyze_series
 from dicomnode.report.errors import ReportError
@@ -75,6 +79,8 @@ class Worker:
             if request["command"] == "load":
                 self._load(request)
                 self._say(event="ready")
+            elif request["command"] == "recognize":
+                self._recognize(request)
             else:
                 self._analyze(request)
         except MemoryError:
@@ -105,20 +111,19 @@ class Worker:
             self._loaded = wanted
         return self._segmenter
 
+    def _recognize(self, request: dict[str, Any]) -> None:
+        found = recognize_series([Path(path) for path in request["paths"]], request["own"])
+        if isinstance(found, DrawnOn):
+            self._say(event="done", drawn_on=asdict(found), refusal=None)
+        else:
+            self._say(event="done", refusal=found[0], detail=found[1])
+
     def _analyze(self, request: dict[str, Any]) -> None:
         self._watch = StepWatch()
         self._progress("load", 0.0)
         segmenter = self._load(request)
         self._progress("assemble", 0.0)
-        predecessor = request["predecessor"]
-        analysis = analyze_series(
-            [Path(path) for path in request["paths"]],
-            segmenter,
-            Path(request["out"]),
-            config_sha256=request["config_sha256"],
-            predecessor=DocumentReference(**predecessor) if predecessor else None,
-            progress=self._progress,
-        )
+        analysis = self._results_of(request, segmenter)
         reason, detail = analysis.refusal or (None, None)
         self._say(
             event="done",
@@ -127,6 +132,28 @@ class Worker:
             detail=detail,
             step_seconds=self._watch.stop(),
             gpu_memory_bytes=segmenter.peak_memory_bytes(),
+        )
+
+    def _results_of(self, request: dict[str, Any], segmenter: Segmenter) -> Analysis:
+        named = request["predecessor"]
+        predecessor = DocumentReference(**named) if named else None
+        out, config_sha256 = Path(request["out"]), request["config_sha256"]
+        if request["command"] == "correct":
+            return correct_series(
+                CorrectionJob.from_json(request["job"]),
+                segmenter,
+                out,
+                config_sha256=config_sha256,
+                predecessor=predecessor,
+                progress=self._progress,
+            )
+        return analyze_series(
+            [Path(path) for path in request["paths"]],
+            segmenter,
+            out,
+            config_sha256=config_sha256,
+            predecessor=predecessor,
+            progress=self._progress,
         )
 
     def _progress(self, stage: str, fraction: float) -> None:

@@ -18,7 +18,7 @@ from dicomnode.spool.spool import Spool
 from dicomnode.spool.states import SeriesState
 from dicomnode.supervisor import Supervisor
 
-CT, SEG_CLASS = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.66.4"
+CT, SR_CLASS = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.88.33"
 PACS = Destination("pacs", Peer("PACS", "127.0.0.1", 104))
 
 # A worker that keeps the protocol and writes two small files instead of computing.
@@ -118,8 +118,8 @@ def test_an_analysis_that_fails_each_time_ends_in_failed_with_its_reason(spool: 
     assert spool.ledger.retry(details.series.id).state is SeriesState.COMPLETE
 
 
-def test_masks_and_reports_are_kept_and_get_no_report(spool: Spool) -> None:
-    complete_series(spool, SEG_CLASS)
+def test_reports_are_kept_and_get_no_report(spool: Spool) -> None:
+    complete_series(spool, SR_CLASS)
     details = run(spool, worker(), until=SeriesState.REFUSED)
     assert details.series.reason == "not_ct"
     assert not details.deliveries

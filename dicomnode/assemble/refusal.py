@@ -23,6 +23,10 @@ class RefusalReason(StrEnum):
     UNSUPPORTED_TRANSFER_SYNTAX = "unsupported_transfer_syntax"
     NO_PIXEL_DATA = "no_pixel_data"
     BAD_RESCALE = "bad_rescale"
+    FOREIGN_SEGMENTATION = "foreign_segmentation"
+    UNCHANGED_SEGMENTATION = "unchanged_segmentation"
+    NO_SOURCE_IMAGES = "no_source_images"
+    OTHER_GRID = "other_grid"
 
 
 class SeriesRefusedError(AssembleError):

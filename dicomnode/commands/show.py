@@ -51,6 +51,7 @@ def _print_details(details: SeriesDetails, results: Path, measurements: dict[str
         ("Series Instance UID", series.series_instance_uid),
         ("instances", f"{series.instances}, {series.bytes / 1e6:.1f} MB, generation {series.generation}"),
         ("received", f"{when(series.created_at)} to {when(series.last_received_at)}"),
+        ("corrects series", series.corrects),
         ("sent by", ", ".join(sorted({i.calling_ae_title for i in details.instances}))),
         ("analysis attempts", series.attempts),
     ):

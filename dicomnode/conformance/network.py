@@ -7,6 +7,7 @@ from pynetdicom import PYNETDICOM_IMPLEMENTATION_UID, PYNETDICOM_IMPLEMENTATION_
 
 from dicomnode.assemble.decoders import decodable_transfer_syntaxes
 from dicomnode.conformance.markdown import table
+from dicomnode.corrections import SEGMENTATIONS
 from dicomnode.receive import commitment, status
 from dicomnode.receive.access import LOCAL_LIMIT_EXCEEDED, AccessPolicy, Rejection
 from dicomnode.receive.commitment_reports import ReportTimes
@@ -25,6 +26,7 @@ PURPOSES = {
     VERIFICATION: "answered",
     STORAGE_COMMITMENT: "the node promises to keep what it keeps",
     CT_IMAGE_STORAGE: "kept and measured",
+    **dict.fromkeys(SEGMENTATIONS, "kept; a person's correction of the node's segments is measured"),
 }
 """What becomes of what is sent under a SOP class; all others are kept."""
 

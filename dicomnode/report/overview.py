@@ -69,6 +69,8 @@ def write_overview(
     measurements: Measurements,
     path: Path,
     course: Course | None = None,
+    *,
+    is_corrected: bool = False,
 ) -> Image.Image:
     """Write a PNG of 1920 x 1150 pixels without any patient data, and hand back what was drawn.
 
@@ -80,7 +82,7 @@ def write_overview(
     lower = COURSE_HEIGHT if course and course.changes else 0
     canvas = Canvas(WIDTH, HEIGHT + lower)
     view = PatientView(volume, segmentation)
-    _draw_header(canvas, volume, segmentation, measurements)
+    _draw_header(canvas, volume, segmentation, measurements, is_corrected=is_corrected)
     slices = view.key_slices(AXIAL_COUNT)
     _, posterior, left = view.box
     crop = crop_to(posterior, left, view.spacing_mm[1:], AXIAL_SIZE)
@@ -105,13 +107,19 @@ def write_overview(
 
 
 def _draw_header(
-    canvas: Canvas, volume: Volume, segmentation: Segmentation, measurements: Measurements
+    canvas: Canvas,
+    volume: Volume,
+    segmentation: Segmentation,
+    measurements: Measurements,
+    *,
+    is_corrected: bool,
 ) -> None:
     canvas.text(EDGE, 62, "Lung opacities on chest CT", 36, bold=True)
     model = ascii_text(f"{segmentation.model.name} {segmentation.model.version}", 60)
     rows, columns = volume.hu.shape[1:]
     facts = f"{len(volume.instances)} slices of {rows} x {columns}, {image_quality(measurements.quality)}"
-    line = canvas.shortened(f"{facts}   |   model {model}", 18, SCORES_LEFT - EDGE - 20)
+    masks = f"masks of model {model}, corrected by a person" if is_corrected else f"model {model}"
+    line = canvas.shortened(f"{facts}   |   {masks}", 18, SCORES_LEFT - EDGE - 20)
     canvas.text(EDGE, 96, line, 18, MUTED)
     _draw_scores(canvas, measurements.scores)
     total = measurements.total

@@ -40,6 +40,10 @@ WHAT_TO_DO = {
     RefusalReason.UNSUPPORTED_TRANSFER_SYNTAX: "Send the series uncompressed (Explicit VR Little Endian).",
     RefusalReason.NO_PIXEL_DATA: "Send the images with their pixel data.",
     RefusalReason.BAD_RESCALE: "Send the series with rescale slope and intercept to HU.",
+    RefusalReason.FOREIGN_SEGMENTATION: "Edit the node's own segments and keep their labels.",
+    RefusalReason.UNCHANGED_SEGMENTATION: "Nothing: the masks are those that were measured.",
+    RefusalReason.NO_SOURCE_IMAGES: "Send the CT series to the node; the correction is measured after it.",
+    RefusalReason.OTHER_GRID: "Save the segmentation on the CT series that it was drawn on, slice by slice.",
 }
 
 

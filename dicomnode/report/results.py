@@ -62,6 +62,7 @@ def build_results(
         provenance.weights_sha256,
         provenance.config_sha256,
         provenance.software,
+        *_corrected(provenance),
     )
     seg = object_uids(SEGMENTATION_STORAGE, "seg", origin)
     sr = document_uids(COMPREHENSIVE_3D_SR, "sr", origin, predecessor)
@@ -89,6 +90,7 @@ def build_results(
         identity=identity,
         compression=lossy,
         software=software,
+        corrected=provenance.correction.changed if provenance.correction else (),
     )
     write_sr(
         sr_path,
@@ -134,6 +136,14 @@ def _source_in_words(header: Dataset) -> list[tuple[Code, str]]:
     description = ascii_text(str(header.get("SeriesDescription") or ""), 64)
     found = ((codes.SOURCE_DESCRIPTION, description), (codes.SOURCE_KERNEL, kernel_of(header)))
     return [(name, value) for name, value in found if value]
+
+
+def _corrected(provenance: Provenance) -> tuple[str, ...]:
+    """What tells the results of a correction from those that it corrects."""
+    correction = provenance.correction
+    if correction is None:
+        return ()
+    return ("corrected", correction.masks_sha256, *(instance for _, _, instance in correction.instances))
 
 
 def _lossy_compression(header: Dataset) -> Dataset:

@@ -7,7 +7,7 @@ many of them as segments times slices and each is the same few bytes with other 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +62,7 @@ def write_seg(
     identity: Identity,
     compression: Dataset,
     software: Sequence[str],
+    corrected: Collection[str] = (),
 ) -> None:
     """Write the masks of ``segments`` as they lie on ``volume``; empty frames are left out.
 
@@ -71,6 +72,8 @@ def write_seg(
         Tracking UIDs of the segments; the SR repeats them.
     compression:
         Lossy Image Compression of the source with ratio and method where it is lossy.
+    corrected:
+        Keys of the segments that a person has changed: semiautomatic, the others are automatic.
 
     Raises
     ------
@@ -97,14 +100,14 @@ def write_seg(
         identity,
         kind="seg",
         modality="SEG",
-        description="dicomnode lung segmentation",
+        description="dicomnode lung segmentation" + (", corrected" if corrected else ""),
         software=software,
     )
     dataset.update(compression)
     _describe_image(dataset, volume, len(frames))
     _describe_dimensions(dataset, uids)
     dataset.SegmentSequence = [
-        _describe_segment(number, segment, segmentation.model, uid)
+        _describe_segment(number, segment, segmentation.model, uid, is_corrected=segment.key in corrected)
         for number, (segment, uid) in enumerate(zip(segments, tracking, strict=True), start=1)
     ]
     dataset.SharedFunctionalGroupsSequence = [_shared_groups(volume)]
@@ -187,13 +190,15 @@ def _describe_dimensions(dataset: Dataset, uids: ObjectUids) -> None:
         dataset.DimensionIndexSequence.append(index)
 
 
-def _describe_segment(number: int, segment: Segment, model: ModelIdentity, tracking_uid: str) -> Dataset:
+def _describe_segment(
+    number: int, segment: Segment, model: ModelIdentity, tracking_uid: str, *, is_corrected: bool
+) -> Dataset:
     description = SegmentDescription(
         segment_number=number,
         segment_label=segment.label,
         segmented_property_category=segment.category,
         segmented_property_type=segment.kind,
-        algorithm_type="AUTOMATIC",
+        algorithm_type="SEMIAUTOMATIC" if is_corrected else "AUTOMATIC",
         algorithm_identification=AlgorithmIdentificationSequence(
             name=ascii_text(model.name, 64),
             family=codes.ARTIFICIAL_INTELLIGENCE,

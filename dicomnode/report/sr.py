@@ -23,6 +23,7 @@ from dicomnode.report.content import (
     text,
     uid,
 )
+from dicomnode.report.correction_text import correction_remarks, edited_series
 from dicomnode.report.header import ObjectUids, SeriesReference, evidence, new_object
 from dicomnode.report.identity import Identity
 from dicomnode.report.part10 import write_part10
@@ -74,7 +75,11 @@ def write_sr(
             ),
             container(
                 codes.QUALITATIVE_EVALUATIONS,
-                [*remarks(measurements, record), *(text(name, value) for name, value in about)],
+                [
+                    *correction_remarks(provenance.correction),
+                    *remarks(measurements, record),
+                    *(text(name, value) for name, value in about),
+                ],
             ),
             *([comparison(course)] if course else []),
         ],
@@ -82,11 +87,17 @@ def write_sr(
         relationship=None,
     )
     dataset = new_object(
-        uids, identity, kind="sr", modality="SR", description="dicomnode lung measurements", software=software
+        uids,
+        identity,
+        kind="sr",
+        modality="SR",
+        description="dicomnode lung measurements" + (", corrected" if provenance.correction else ""),
+        software=software,
     )
     references = [
         SeriesReference(seg.series_instance_uid, ((seg.sop_class_uid, seg.sop_instance_uid),)),
         source,
+        *edited_series(provenance.correction),
     ]
     complete_document(dataset, root, evidence(identity.study_instance_uid, references), predecessor)
     if course and course.changes:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dicomnode.spool import purging, rows
 from dicomnode.spool.commitments import AskedOfDestinations
+from dicomnode.spool.corrections import Corrections
 from dicomnode.spool.database import Database
 from dicomnode.spool.errors import LedgerError
 from dicomnode.spool.intake import add_instance, count_repetition, find_instance, forget_instances
@@ -58,6 +59,7 @@ class Ledger(LedgerReader):
         self.outbox = Outbox(self.database, clock)
         self.asked_of_destinations = AskedOfDestinations(self.database, clock)
         self.asked_by_others = AskedByOthers(self.database, clock)
+        self.corrections = Corrections(self.database, clock)
         self._clock = clock
 
     def close(self) -> None:

@@ -82,7 +82,7 @@ class Kept(Enum):
 
 @dataclass(frozen=True)
 class SeriesRecord:
-    """One series."""
+    """One series; ``corrects`` is the CT series that its segmentations correct."""
 
     id: str
     study_instance_uid: str
@@ -100,6 +100,7 @@ class SeriesRecord:
     state_since: float
     purge_requested_at: float | None = None
     purged_at: float | None = None
+    corrects: str = ""
 
 
 @dataclass(frozen=True)

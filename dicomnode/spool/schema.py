@@ -138,7 +138,13 @@ CREATE INDEX commitment_request_item_by_uid ON commitment_request_item (sop_inst
 CREATE INDEX commitment_request_by_turn ON commitment_request (next_attempt_at) WHERE reported_at IS NULL
 """
 
-VERSIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
+# corrects: the CT series that a series of edited segmentations was drawn on.
+_VERSION_4 = """
+ALTER TABLE series ADD COLUMN corrects TEXT NOT NULL DEFAULT '';
+CREATE INDEX series_by_corrected ON series (corrects) WHERE corrects <> ''
+"""
+
+VERSIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 """What each version changes in the one before; the first makes an empty ledger."""
 
 
