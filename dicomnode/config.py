@@ -157,6 +157,7 @@ class Destination(_Section):
     tls: Tls | None = None
     accepts: tuple[Literal["seg", "sr", "sc"], ...] = ("seg", "sr")
     commitment: bool = False
+    deflate: bool = False
     retry: Retry = Field(default_factory=Retry)
     alarm_seconds: Annotated[float, Field(gt=0)] = 3600.0
     stow_url: HttpAddress = ""

@@ -183,6 +183,7 @@ def destination_of(settings: DestinationSettings, calling_ae_title: str) -> Dest
         accepts=settings.accepts,
         retry=RetryPolicy(retry.first_seconds, retry.factor, retry.cap_seconds),
         commitment=settings.commitment,
+        deflate=settings.deflate,
         stow=stow,
     )
 

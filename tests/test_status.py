@@ -66,6 +66,20 @@ def test_for_scripts(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert [line["pending"] for line in content["backlog"]] == [2, 1]
 
 
+@pytest.mark.parametrize("uid", ["1.2.3", "1.2.3.1", "2.25.111", "2.25.9"])
+def test_a_series_is_found_by_any_uid_that_belongs_to_it(
+    config: Path, capsys: pytest.CaptureFixture[str], uid: str
+) -> None:
+    """Its own, an instance's, a result's, a result's series'."""
+    assert main(["show", uid, "--config", str(config), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["series"]["series_instance_uid"] == "1.2.3"
+
+
+def test_an_unknown_uid_is_told(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "1.9", "--config", str(config)]) == 1
+    assert "no series, instance or result here has the UID 1.9" in capsys.readouterr().err
+
+
 def test_for_people(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "--config", str(config)]) == 0
     printed = " ".join(capsys.readouterr().out.split())

@@ -1,6 +1,8 @@
 """show everything the node knows of one series
 
-SERIES is the id that `dicomnode status` lists, or the beginning of it.
+SERIES is the id that `dicomnode status` lists, or the beginning of it; or a UID: of the series, of one of its
+instances, of one of its results or a result's series. "Made by" traces a result to model, weights,
+configuration and input.
 """
 
 from __future__ import annotations
@@ -71,9 +73,19 @@ def _print_details(details: SeriesDetails, results: Path, measurements: dict[str
         columns = ("Destination", "Kind", "State", "Attempts", "Delivered", "Last error")
         print_table("Deliveries", columns, deliveries)
     if measurements:
+        print_table("Made by", ("What", "Value"), _provenance(measurements["provenance"]))
         flat = [(name, value) for name, value in measurements.items() if not isinstance(value, dict | list)]
         print_table("Measurements", ("Name", "Value"), [(n, _rounded(v)) for n, v in flat])
         out.print(f"picture: {results / OVERVIEW_FILE}", markup=False)
+
+
+def _provenance(provenance: dict[str, Any]) -> list[tuple[str, object]]:
+    """One row a fact; parameters and what a person corrected as they are."""
+    rows: list[tuple[str, object]] = []
+    for name, value in provenance.items():
+        for part in value if isinstance(value, list) else [value]:
+            rows.append((name, json.dumps(part) if isinstance(part, dict) else part))
+    return rows
 
 
 def _measurements(results: Path) -> dict[str, Any] | None:

@@ -142,6 +142,7 @@ def _slice(example: Example, index: int, affine: NDArray[np.float64]) -> Dataset
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = f"{example.root}.1", f"{example.root}.2"
     dataset.FrameOfReferenceUID = f"{example.root}.3"
     dataset.SeriesNumber = str(example.number)
+    dataset.Manufacturer = f"Maker {example.number}"
     dataset.ContentDate, dataset.ContentTime = f"2024010{example.number}", f"10111{example.number}"
     dataset.ImagePositionPatient = [float(value) for value in (affine @ (0, 0, index, 1))[:3]]
     if example.lossy:

@@ -33,6 +33,7 @@ ORIGIN = {
     "SeriesNumber": "Series Number of the source times 100, and a number for the kind of object",
     "SeriesDescription": "what the object is; of a refusal with its reason code",
     "SoftwareVersions": "software and its version; of a measured series the model and its version too",
+    "ContributingEquipmentSequence": "maker, model, serial number and software of what made the source",
     "FrameOfReferenceUID": "that of the source",
     "ReferencedSeriesSequence": "the source series and all its instances that were measured",
     "DimensionOrganizationSequence": "one UID, derived",

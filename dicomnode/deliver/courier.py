@@ -149,7 +149,9 @@ class Courier:
             if self.destination.stow is not None:
                 stow_files(by_path, self.destination.stow, note, should_stop)
             else:
-                send_files(by_path, self.destination.peer, note, should_stop)
+                send_files(
+                    by_path, self.destination.peer, note, should_stop, deflate=self.destination.deflate
+                )
         finally:
             self._tell(current.offered)
 

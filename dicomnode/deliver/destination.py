@@ -46,6 +46,8 @@ class Destination:
         Kinds of result object: ``seg``, ``sr``, ``sc``.
     commitment:
         Whether it is asked to promise that it keeps them (storage commitment, PS3.4 Annex J).
+    deflate:
+        Whether uncompressed objects go out deflated where it accepts that at negotiation.
     stow:
         Where it is set the results go there instead.
     """
@@ -55,4 +57,5 @@ class Destination:
     accepts: tuple[str, ...] = ("seg", "sr")
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     commitment: bool = False
+    deflate: bool = False
     stow: StowService | None = None

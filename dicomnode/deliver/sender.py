@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import _config as pynetdicom_config
 from pynetdicom.association import Association
 from pynetdicom.presentation import PresentationContext, build_context
 
-from dicomnode.deliver.dicom_file import DicomFile, NotADicomFileError, read_dicom_file, uncompressed
+from dicomnode.deliver.dicom_file import (
+    DicomFile,
+    NotADicomFileError,
+    deflated,
+    read_dicom_file,
+    uncompressed,
+)
 from dicomnode.deliver.peer import NothingAcceptedError, Peer, PeerError, associated
 from dicomnode.deliver.refusal import Verdict, c_store_answer
 
 LOGGER = logging.getLogger(__name__)
 
 MAXIMUM_CONTEXTS = 128  # presentation contexts of one association (PS3.8 9.3.2.2: odd IDs from 1 to 255)
+
+DEFLATED = str(DeflatedExplicitVRLittleEndian)
 
 _NO_REASON = 2  # provider rejection (PS3.8 Table 9-18); every other rejected context is a SOP class not taken
 
@@ -61,6 +70,8 @@ def send_files(
     to: Peer,
     progress: Callable[[SendOutcome], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    *,
+    deflate: bool = False,
 ) -> list[SendOutcome]:
     """Send DICOM files by C-STORE, in order.
 
@@ -74,6 +85,8 @@ def send_files(
         Called with each outcome as it comes.
     should_stop:
         Asked before each file; files after it says yes are not in the result.
+    deflate:
+        Propose Deflated Explicit VR Little Endian, too, and send uncompressed files in it where it is taken.
 
     Returns
     -------
@@ -93,20 +106,20 @@ def send_files(
             files.append(read_dicom_file(path))
         except NotADicomFileError as error:
             note(SendOutcome(path, "", None, str(error), Verdict.UNSENDABLE))
-    for batch in _batches(files):
+    for batch in _batches(files, deflate):
         if should_stop():
             break
-        for outcome in _send_batch(batch, to, should_stop):
+        for outcome in _send_batch(batch, to, should_stop, deflate):
             note(outcome)
     return outcomes
 
 
-def _batches(files: Sequence[DicomFile]) -> Iterator[list[DicomFile]]:
+def _batches(files: Sequence[DicomFile], deflate: bool) -> Iterator[list[DicomFile]]:
     """Files that fit into the presentation contexts of one association."""
     batch: list[DicomFile] = []
     contexts: set[tuple[str, str]] = set()
     for file in files:
-        needed = _contexts(file)
+        needed = _contexts(file, deflate)
         if len(contexts | needed) > MAXIMUM_CONTEXTS:
             yield batch
             batch, contexts = [], set()
@@ -116,20 +129,22 @@ def _batches(files: Sequence[DicomFile]) -> Iterator[list[DicomFile]]:
         yield batch
 
 
-def _contexts(file: DicomFile) -> set[tuple[str, str]]:
+def _contexts(file: DicomFile, deflate: bool = False) -> set[tuple[str, str]]:
     """SOP class and transfer syntax, each pair a presentation context."""
     transfer_syntaxes = {file.transfer_syntax_uid}
+    if deflate and file.transfer_syntax_uid == ExplicitVRLittleEndian:
+        transfer_syntaxes.add(DEFLATED)
     if file.is_convertible:
         transfer_syntaxes |= {str(ExplicitVRLittleEndian), str(ImplicitVRLittleEndian)}
     return {(file.sop_class_uid, transfer_syntax) for transfer_syntax in transfer_syntaxes}
 
 
 def _send_batch(
-    batch: Sequence[DicomFile], to: Peer, should_stop: Callable[[], bool]
+    batch: Sequence[DicomFile], to: Peer, should_stop: Callable[[], bool], deflate: bool
 ) -> Iterator[SendOutcome]:
     # Lets pynetdicom send the bytes of the file instead of decoding and encoding them.
     pynetdicom_config.STORE_SEND_CHUNKED_DATASET = True
-    pairs = sorted(set().union(*(_contexts(file) for file in batch)))
+    pairs = sorted(set().union(*(_contexts(file, deflate) for file in batch)))
     waiting = list(batch)
     try:
         with associated(to, [build_context(*pair) for pair in pairs]) as association:
@@ -182,17 +197,13 @@ def _send_one(
     def failed(error: str, verdict: Verdict, status: int | None = None) -> SendOutcome:
         return SendOutcome(file.path, file.sop_instance_uid, status, f"{to}: {error}", verdict)
 
-    what: Path | Dataset = file.path
-    if (file.sop_class_uid, file.transfer_syntax_uid) not in accepted:
-        try:
-            what = uncompressed(file)
-        except Exception as error:  # decoders raise many kinds; messages might quote the data set
-            name = type(error).__name__
-            return failed(
-                f"it doesn't take the transfer syntax and decoding failed ({name})", Verdict.UNSENDABLE
-            )
     try:
-        answer = association.send_c_store(what)
+        with _as_wished(file, accepted) as what:
+            answer = association.send_c_store(what)
+    except _DecodingError as error:
+        return failed(
+            f"it doesn't take the transfer syntax and decoding failed ({error})", Verdict.UNSENDABLE
+        )
     except (AttributeError, RuntimeError, ValueError, OSError) as error:
         if not association.is_established:
             return failed("the association was lost", Verdict.UNREACHABLE)
@@ -201,6 +212,26 @@ def _send_one(
         association.abort()  # else pynetdicom would go on waiting for answers on a lost connection
         return failed("no answer to C-STORE, the association was lost", Verdict.LOST)
     return _stored_or_not(file, int(answer.Status), to)
+
+
+class _DecodingError(Exception):
+    """The kind of error alone: a message might quote the data set."""
+
+
+@contextmanager
+def _as_wished(file: DicomFile, accepted: set[tuple[str, str]]) -> Iterator[Path | Dataset]:
+    """The file, deflated where that was proposed and taken, decoded where it isn't taken as it is."""
+    if file.transfer_syntax_uid == ExplicitVRLittleEndian and (file.sop_class_uid, DEFLATED) in accepted:
+        with deflated(file) as copy:
+            yield copy
+    elif (file.sop_class_uid, file.transfer_syntax_uid) in accepted:
+        yield file.path
+    else:
+        try:
+            dataset = uncompressed(file)
+        except Exception as error:  # decoders raise many kinds
+            raise _DecodingError(type(error).__name__) from error
+        yield dataset
 
 
 def _stored_or_not(file: DicomFile, status: int, to: Peer) -> SendOutcome:

@@ -30,6 +30,7 @@ CONSOLIDATION = Code("95436008", "SCT", "Lung consolidation")
 EFFUSION = Code("60046008", "SCT", "Pleural effusion")
 SEGMENTATION_DERIVATION = Code("113076", "DCM", "Segmentation")
 SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")
+ACQUISITION_EQUIPMENT = Code("109101", "DCM", "Acquisition Equipment")
 ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 
 # Structured report: document and observation context (TID 1500, 1204, 1001, 4019)

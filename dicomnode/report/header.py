@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 
+from dicomnode.report import codes
 from dicomnode.report.identity import Identity
 from dicomnode.report.result_set import DocumentReference, ResultFile, ResultKind
 from dicomnode.report.text import ascii_text
@@ -101,7 +103,18 @@ def new_object(
     dataset.ManufacturerModelName = MODEL_NAME
     dataset.DeviceSerialNumber = DEVICE_SERIAL_NUMBER
     dataset.SoftwareVersions = [ascii_text(version, 64) for version in software]
+    if "Manufacturer" in identity.equipment:
+        dataset.ContributingEquipmentSequence = [_acquisition_equipment(identity)]
     return dataset
+
+
+def _acquisition_equipment(identity: Identity) -> Dataset:
+    """Item of the Contributing Equipment Sequence (PS3.3 C.12.1) that names what made the source."""
+    item = Dataset()
+    item.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(codes.ACQUISITION_EQUIPMENT)]
+    for keyword, value in identity.equipment.items():
+        setattr(item, keyword, value)
+    return item
 
 
 def instance_references(instances: Iterable[tuple[str, str]]) -> list[Dataset]:

@@ -6,7 +6,7 @@ Only the padding to even length may differ: a null byte at the end of a text bec
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom import dcmread
@@ -16,6 +16,7 @@ from pydicom.errors import InvalidDicomError
 
 from dicomnode.report.errors import ReportError
 from dicomnode.report.part10 import encode_element, encode_sequence
+from dicomnode.report.text import ascii_text
 
 IDENTITY_KEYWORDS = (
     "SpecificCharacterSet",
@@ -80,6 +81,7 @@ TEXT_VRS = frozenset(
     "UR",
     "UT",
 }
+EQUIPMENT_KEYWORDS = ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions")
 DATE_KEYWORDS = ("Content", "Acquisition", "Series", "Study")
 UNKNOWN_DATE = "19000101"
 UNKNOWN_TIME = "000000"
@@ -102,6 +104,8 @@ class Identity:
     content_date, content_time:
         The best date and time the source knows (DA, TM); results carry them, so that the same source gives
         the same bytes on any day. 19000101 where the source has no date at all.
+    equipment:
+        What made the source: elements of its General Equipment module by keyword, ASCII.
     """
 
     elements: dict[int, bytes]
@@ -110,6 +114,7 @@ class Identity:
     series_number: int
     content_date: str
     content_time: str
+    equipment: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_source(cls, source: Dataset) -> Identity:
@@ -138,6 +143,11 @@ class Identity:
             series_number=int(number) if re.fullmatch(r"\d{1,7}", number) else 0,
             content_date=date,
             content_time=time,
+            equipment={
+                keyword: value
+                for keyword in EQUIPMENT_KEYWORDS
+                if (value := ascii_text(text_value(source, keyword), 64))
+            },
         )
 
 

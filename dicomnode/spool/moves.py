@@ -67,13 +67,30 @@ def current(
     return series
 
 
-def find(connection: sqlite3.Connection, prefix: str) -> SeriesRecord:
-    """The one series whose id begins with ``prefix``."""
+def find(connection: sqlite3.Connection, name: str) -> SeriesRecord:
+    """The one series whose id begins with ``name``, or that has it as a UID of its own, of an instance or a result"""
+    if "." in name:
+        return _find_by_uid(connection, name)
     found = connection.execute(
-        "SELECT * FROM series WHERE substr(id, 1, ?) = ? LIMIT 2", (len(prefix), prefix.lower())
+        "SELECT * FROM series WHERE substr(id, 1, ?) = ? LIMIT 2", (len(name), name.lower())
     ).fetchall()
-    if not prefix or not found:
-        raise LedgerError(f"there is no series {prefix!r}; `dicomnode status` lists them")
+    if not name or not found:
+        raise LedgerError(f"there is no series {name!r}; `dicomnode status` lists them")
     if len(found) > 1:
-        raise LedgerError(f"more than one series begins with {prefix!r}; give more digits")
+        raise LedgerError(f"more than one series begins with {name!r}; give more digits")
+    return rows.series(found[0])
+
+
+def _find_by_uid(connection: sqlite3.Connection, uid: str) -> SeriesRecord:
+    found = connection.execute(
+        "SELECT * FROM series WHERE series_instance_uid = ?1 OR id IN "
+        "(SELECT series_id FROM result WHERE sop_instance_uid = ?1 OR series_instance_uid = ?1) OR id IN "
+        "(SELECT series_id FROM instance WHERE sop_instance_uid = ?1) ORDER BY created_at",
+        (uid,),
+    ).fetchall()
+    if not found:
+        raise LedgerError(f"no series, instance or result here has the UID {uid}")
+    if len(found) > 1:
+        ids = ", ".join(str(row["id"]) for row in found)
+        raise LedgerError(f"{len(found)} series belong to the UID {uid}: {ids}; give one of these")
     return rows.series(found[0])

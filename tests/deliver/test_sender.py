@@ -8,7 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import dcmread
-from pydicom.uid import ExplicitVRLittleEndian, JPEGLosslessSV1, JPEGLSNearLossless
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    JPEGLosslessSV1,
+    JPEGLSNearLossless,
+)
 
 from dicomnode.deliver.dicom_file import find_files, read_dicom_file
 from dicomnode.deliver.peer import Peer
@@ -38,6 +43,38 @@ def test_files_arrive_bit_for_bit_in_their_transfer_syntax(data_dir: Path, tmp_p
         other = arrived[sent.sop_instance_uid]
         assert read_dicom_file(other).transfer_syntax_uid == JPEGLosslessSV1
         assert dataset_bytes(other) == dataset_bytes(path)
+
+
+def test_masks_go_deflated_where_that_is_wished_and_taken(tmp_path: Path) -> None:
+    path = save(tmp_path)
+    with storescp(tmp_path, "+B", "+xd") as (port, received):
+        (outcome,) = send_files([path], Peer("PACS", "127.0.0.1", port), deflate=True)
+        assert outcome.ok, outcome.error
+        (arrived,) = received.iterdir()
+        assert read_dicom_file(arrived).transfer_syntax_uid == DeflatedExplicitVRLittleEndian
+        source, dataset = dcmread(path), dcmread(arrived)
+        assert list(dataset) == list(source)
+        assert arrived.stat().st_size < path.stat().st_size
+
+
+@pytest.mark.parametrize("deflate", [False, True])
+def test_a_peer_that_takes_no_deflated_objects_gets_them_as_they_are(tmp_path: Path, deflate: bool) -> None:
+    path = save(tmp_path)
+    with storescp(tmp_path, "+B") as (port, received):
+        (outcome,) = send_files([path], Peer("PACS", "127.0.0.1", port), deflate=deflate)
+        assert outcome.ok, outcome.error
+        (arrived,) = received.iterdir()
+        assert read_dicom_file(arrived).transfer_syntax_uid == ExplicitVRLittleEndian
+        assert dataset_bytes(arrived) == dataset_bytes(path)
+
+
+def test_nothing_is_deflated_without_a_wish(tmp_path: Path) -> None:
+    path = save(tmp_path)
+    with storescp(tmp_path, "+B", "+xd") as (port, received):
+        (outcome,) = send_files([path], Peer("PACS", "127.0.0.1", port))
+        assert outcome.ok, outcome.error
+        (arrived,) = received.iterdir()
+        assert read_dicom_file(arrived).transfer_syntax_uid == ExplicitVRLittleEndian
 
 
 def test_lossless_files_are_decoded_for_a_peer_without_their_syntax(data_dir: Path, tmp_path: Path) -> None:

@@ -90,3 +90,15 @@ def test_a_lossy_source_makes_lossy_images(tmp_path: Path) -> None:
     seg, _, sc = (dcmread(path) for path in build(case, tmp_path / "out"))
     for image in (seg, sc):
         assert (image.LossyImageCompression, image.LossyImageCompressionRatio) == ("01", 10.5)
+
+
+def test_the_scanner_is_named_as_contributing_equipment(tmp_path: Path) -> None:
+    hu, labels, sides = thorax()
+    made_by = {"Manufacturer": "Siemens Healthin\u00e9ers", "ManufacturerModelName": "SOMATOM"}
+    volume = write_ct(tmp_path / "ct", hu, axial_affine(), SpecificCharacterSet="ISO_IR 100", **made_by)
+    for path in build(make_case(volume, labels, sides), tmp_path / "out"):
+        (item,) = dcmread(path).ContributingEquipmentSequence
+        assert item.PurposeOfReferenceCodeSequence[0].CodeValue == "109101"
+        assert item.ManufacturerModelName == "SOMATOM"
+        assert item.Manufacturer.isascii()
+        assert dcmread(path).Manufacturer == "dicomnode"
