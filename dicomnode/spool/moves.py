@@ -68,7 +68,7 @@ def current(
 
 
 def find(connection: sqlite3.Connection, name: str) -> SeriesRecord:
-    """The one series whose id begins with ``name``, or that has it as a UID of its own, of an instance or a result"""
+    """The one series whose id begins with ``name``, or to which that UID belongs (also of a result)."""
     if "." in name:
         return _find_by_uid(connection, name)
     found = connection.execute(
