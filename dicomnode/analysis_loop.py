@@ -19,10 +19,13 @@ from dicomnode.corrections import (
     take_up_corrections,
 )
 from dicomnode.deliver.destination import Destination
+from dicomnode.measure.priors import PriorError
+from dicomnode.priors.search import PriorSearch, Search, patient_result
 from dicomnode.receive.presentation_contexts import CT_IMAGE_STORAGE, STORAGE_SOP_CLASSES
-from dicomnode.report.result_set import DocumentReference, ResultFile, ResultSet
+from dicomnode.report.result_set import DocumentReference, ResultFile, ResultKind, ResultSet
 from dicomnode.spool.errors import SupersededError
 from dicomnode.spool.instances import make_durable
+from dicomnode.spool.patient_results import PatientResult
 from dicomnode.spool.records import InstanceRecord, SeriesRecord
 from dicomnode.spool.spool import Spool
 from dicomnode.supervisor import Supervisor, WorkerError
@@ -56,6 +59,8 @@ class AnalysisLoop:
         Where masks that a person has corrected are kept for training, if they are to be.
     observe:
         Is told what each analysis took.
+    priors:
+        Looks for earlier results of the patient; None compares nothing.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class AnalysisLoop:
         maximum_attempts: int,
         training_directory: Path | None = None,
         observe: Callable[[Cost], None] = lambda _cost: None,
+        priors: PriorSearch | None = None,
     ) -> None:
         self._spool = spool
         self._supervisor = supervisor
@@ -78,6 +84,7 @@ class AnalysisLoop:
         self._maximum_attempts = maximum_attempts
         self._training_directory = training_directory
         self._observe = observe
+        self._priors = priors
         self._last_cost = Cost()
         self._model_loaded = False
         self._stopping = threading.Event()
@@ -99,6 +106,10 @@ class AnalysisLoop:
     def deliver_to(self, destinations: Sequence[Destination]) -> None:
         """From the next result on, these get them."""
         self._destinations = tuple(destinations)
+
+    def compare_with(self, priors: PriorSearch | None) -> None:
+        """From the next series on, earlier results are looked for so."""
+        self._priors = priors
 
     def abandon(self) -> None:
         """Kill the worker; while stopping, the series in its hands is left for the next start."""
@@ -169,13 +180,19 @@ class AnalysisLoop:
         directory = self._spool.results_directory(series.id, series.generation)
         attempt = directory / f"attempt-{series.attempts}"
         shutil.rmtree(attempt, ignore_errors=True)
+        search: Search | None = None
         try:
             if are_segmentations(instances):
-                analysis = self._correct(series, instances, attempt)
+                analysis, search = self._correct(series, instances, attempt)
             else:
                 paths = [self._spool.directory / instance.path for instance in instances]
+                search = self._look_back(series, paths)
                 analysis = self._supervisor.analyze(
-                    paths, attempt, self._config_sha256, predecessor=self._predecessor(series)
+                    paths,
+                    attempt,
+                    self._config_sha256,
+                    predecessor=self._predecessor(series),
+                    priors=search.findings if search else None,
                 )
         except WorkerError as error:
             shutil.rmtree(attempt, ignore_errors=True)
@@ -186,16 +203,31 @@ class AnalysisLoop:
         self._last_cost = analysis.cost
         self._observe(analysis.cost)
         results = _publish(attempt, directory, analysis)
-        self._record(series, analysis, results, time.monotonic() - began)
+        self._record(series, analysis, results, time.monotonic() - began, search)
 
-    def _correct(self, series: SeriesRecord, instances: Sequence[InstanceRecord], attempt: Path) -> Analysis:
+    def _look_back(self, series: SeriesRecord, ct_paths: Sequence[Path]) -> Search | None:
+        if self._priors is None or not ct_paths:
+            return None
+        return self._priors.begin(series.id, series.generation, ct_paths)
+
+    def _correct(
+        self, series: SeriesRecord, instances: Sequence[InstanceRecord], attempt: Path
+    ) -> tuple[Analysis, Search | None]:
         """Measure what a person has edited, or say why it is no correction."""
         attempt.mkdir(parents=True, exist_ok=True)
         found = prepare_correction(series, instances, self._spool, self._supervisor, self._training_directory)
         if isinstance(found, NoCorrection):
-            return Analysis(ResultSet(()), (found.reason, found.detail))
+            return Analysis(ResultSet(()), (found.reason, found.detail)), None
         predecessor = self._predecessor(series) or found.predecessor
-        return self._supervisor.correct(found.job, attempt, self._config_sha256, predecessor=predecessor)
+        search = self._look_back(series, found.job.ct_paths)
+        analysis = self._supervisor.correct(
+            found.job,
+            attempt,
+            self._config_sha256,
+            predecessor=predecessor,
+            priors=search.findings if search else None,
+        )
+        return analysis, search
 
     def _predecessor(self, series: SeriesRecord) -> DocumentReference | None:
         """The report that was sent before late slices came."""
@@ -210,12 +242,22 @@ class AnalysisLoop:
         )
 
     def _record(
-        self, series: SeriesRecord, analysis: Analysis, results: Sequence[ResultFile], seconds: float
+        self,
+        series: SeriesRecord,
+        analysis: Analysis,
+        results: Sequence[ResultFile],
+        seconds: float,
+        search: Search | None,
     ) -> None:
         ledger, extra = self._spool.ledger, {"series": series.id, "seconds": round(seconds, 2)}
         if analysis.refusal is None:
             ledger.record_results(
-                series.id, series.generation, results, self._destinations, include=self._include
+                series.id,
+                series.generation,
+                results,
+                self._destinations,
+                include=self._include,
+                patient_result=_for_later_scans(series.id, results, search),
             )
             LOGGER.info("series analyzed", extra=extra)
             take_up_corrections(self._spool, series)
@@ -242,6 +284,19 @@ class AnalysisLoop:
                 LOGGER.warning("attempt failed: %s", why, extra=extra)
         except SupersededError:
             LOGGER.info("late slices arrived, the failed attempt doesn't count", extra=extra)
+
+
+def _for_later_scans(
+    series_id: str, results: Sequence[ResultFile], search: Search | None
+) -> PatientResult | None:
+    report = next((file.path for file in results if file.kind is ResultKind.SR), None)
+    if search is None or report is None:
+        return None
+    try:
+        return patient_result(report, search.findings())
+    except PriorError as error:
+        LOGGER.warning("later scans can't be compared with this one: %s", error, extra={"series": series_id})
+        return None
 
 
 def _publish(attempt: Path, directory: Path, analysis: Analysis) -> list[ResultFile]:

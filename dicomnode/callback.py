@@ -1,4 +1,4 @@
-"""Calling back for the front door: to report storage commitment, and to ask how many instances there are."""
+"""Whom the node calls beside destinations: senders, the count source, the PACS that has earlier reports."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from pynetdicom.presentation import PresentationContext
 
 from dicomnode.config import Config, Source
 from dicomnode.deliver.peer import Peer, PeerError, associated, parse_peer
+from dicomnode.priors.pacs import Expecting, PriorPacs
+from dicomnode.priors.search import PriorSearch
 from dicomnode.receive.calling import Connect, UnreachableError
 from dicomnode.receive.count_source import CountSource
+from dicomnode.spool.ledger import Ledger
 from dicomnode.tls import client_tls
 
 _ANSWER_SECONDS = 20.0
@@ -57,6 +60,37 @@ def count_source_peer(config: Config) -> Peer | None:
     known = [source for source in config.source if source.ae_title == peer.ae_title]
     tls = source_peer(known[0], config.node.ae_title).tls if known else None
     return replace(peer, tls=tls, answer_seconds=_ANSWER_SECONDS)
+
+
+def prior_search(config: Config, ledger: Ledger, expecting: Expecting | None = None) -> PriorSearch | None:
+    """Where ``[priors]`` says to look for earlier results; None for nowhere.
+
+    Raises
+    ------
+    CertificateError
+        If a certificate or key can't be used.
+    """
+    if not config.priors.sources:
+        return None
+    pacs = prior_pacs(config, expecting) if "pacs" in config.priors.sources else None
+    return PriorSearch(ledger, config.priors, pacs)
+
+
+def prior_pacs(config: Config, expecting: Expecting | None = None) -> PriorPacs | None:
+    """``priors.pacs``, ready to be asked."""
+    settings = config.priors.pacs
+    if settings is None:
+        return None
+    tls = settings.tls
+    peer = Peer(
+        settings.ae_title,
+        settings.host,
+        settings.port,
+        config.node.ae_title,
+        client_tls(tls.cert, tls.key, tls.ca, check_host=tls.check_host) if tls else None,
+        answer_seconds=_ANSWER_SECONDS,
+    )
+    return PriorPacs(peer, settings.method, expecting)
 
 
 def _connect(peer: Peer) -> Connect:

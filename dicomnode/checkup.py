@@ -35,6 +35,7 @@ def check_node(config: Config) -> list[Finding]:
         *_check_device(config),
         *_check_destinations(config),
         *_check_called_back(config),
+        *_check_priors(config),
     ]
 
 
@@ -211,6 +212,22 @@ def _check_called_back(config: Config) -> Iterator[Finding]:
         return  # told above
     if peer is not None:
         yield _echoed("count_source", peer)
+
+
+def _check_priors(config: Config) -> Iterator[Finding]:
+    if not config.priors.sources:
+        yield Finding("priors", "note", "results are not compared with earlier ones")
+    if "pacs" not in config.priors.sources or config.priors.pacs is None:
+        return
+    certificates = list(check_tls_towards("priors.pacs.tls", config.priors.pacs.tls))
+    yield from certificates
+    if any(finding.severity == "wrong" for finding in certificates):
+        return
+    pacs = callback.prior_pacs(config)
+    assert pacs is not None
+    error = pacs.examine()
+    way = f"C-FIND, and C-{pacs.method.upper()} is offered"
+    yield Finding("priors", "wrong" if error else "ok", error or f"{pacs.peer} answers {way}")
 
 
 def _echoed(subject: str, peer: Peer) -> Finding:

@@ -173,6 +173,38 @@ class Source(_Section):
     tls: Tls | None = None
 
 
+class PriorPacs(_Section):
+    """A query/retrieve SCP that holds the node's earlier reports; with C-MOVE it must know the node."""
+
+    ae_title: AETitle
+    host: str
+    port: Annotated[int, Field(ge=1, le=65535)]
+    tls: Tls | None = None
+    method: Literal["get", "move"] = "get"
+
+
+class Priors(_Section):
+    """Where earlier results of the same patient are looked for, and how the patient is recognised."""
+
+    sources: tuple[Literal["ledger", "pacs"], ...] = ("ledger",)
+    identifiers: tuple[
+        Literal["PatientID", "IssuerOfPatientID", "PatientName", "PatientBirthDate", "PatientSex"], ...
+    ] = ("PatientID", "IssuerOfPatientID")
+    maximum: Annotated[int, Field(ge=1, le=100)] = 10
+    maximum_days: Annotated[int, Field(ge=1)] = 365
+    timeout_seconds: Annotated[float, Field(gt=0)] = 20.0
+    onset_event: str = ""
+    pacs: PriorPacs | None = None
+
+    @model_validator(mode="after")
+    def _who_and_where(self) -> Priors:
+        if not {"PatientID", "PatientName"} & set(self.identifiers):
+            raise ValueError("identifiers must have PatientID or PatientName")
+        if "pacs" in self.sources and self.pacs is None:
+            raise ValueError('sources: "pacs" needs pacs = { ae_title, host, port }')
+        return self
+
+
 class Web(_Section):
     """``/metrics``, ``/healthz`` and ``/readyz``; port 0 turns them off."""
 
@@ -215,6 +247,7 @@ class Config(BaseSettings):
     correction: Correction = Field(default_factory=Correction)
     destination: tuple[Destination, ...] = ()
     source: tuple[Source, ...] = ()
+    priors: Priors = Field(default_factory=Priors)
     web: Web = Field(default_factory=Web)
     log: Log = Field(default_factory=Log)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from dicomnode.correct.masks import DrawnMasks, read_masks
 from dicomnode.correct.merging import Edit, edits_of, merge
 from dicomnode.correct.recognition import SEGMENTS, EditedSegmentation, recognize
 from dicomnode.correct.training_case import keep_for_training
+from dicomnode.measure.priors import Findings
 from dicomnode.pipeline import SOFTWARE, provenance_of, publish
 from dicomnode.report.provenance import Correction, EditedSegment
 from dicomnode.report.refusal import build_refusal
@@ -52,11 +53,13 @@ def correct_series(
     config_sha256: str,
     predecessor: DocumentReference | None = None,
     progress: Progress = no_progress,
+    priors: Callable[[], Findings | None] = lambda: None,
 ) -> Analysis:
     """Measure a CT series with the masks that a person has edited, and write the results to ``out``.
 
     Segments that aren't among the edited ones stay as they were. The masks before are those of ``job.base``;
-    where they are gone the model finds them again.
+    where they are gone the model finds them again. ``priors`` is as
+    :func:`~dicomnode.pipeline.analyze_series` takes it.
 
     Raises
     ------
@@ -87,6 +90,7 @@ def correct_series(
         out,
         predecessor=predecessor,
         progress=progress,
+        priors=priors,
     )
     if job.training_directory is not None:
         try:

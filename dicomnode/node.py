@@ -15,6 +15,7 @@ from dicomnode.deliver.peer import Peer
 from dicomnode.deliver.stow import StowService
 from dicomnode.housekeeping import Housekeeping, deadlines_of
 from dicomnode.monitoring import Monitoring
+from dicomnode.receive.expected import ExpectedInstances
 from dicomnode.receive.judge import CompletenessSettings
 from dicomnode.receive.server import ServerSettings, StorageServer
 from dicomnode.spool.errors import SpoolError
@@ -47,6 +48,7 @@ class Node:
         self._spool = Spool(config.spool.directory.resolve(), int(config.spool.minimum_free_gb * 1e9))
         destinations = [destination_of(settings, config.node.ae_title) for settings in config.destination]
         self._monitoring = Monitoring(config, self._spool)
+        self._expected = ExpectedInstances()
         self._server = StorageServer(
             _server_settings(config),
             self._spool,
@@ -54,6 +56,7 @@ class Node:
             self._monitoring.observers,
             call_back=callback.senders(config),
             count_source=callback.count_source(config),
+            expected=self._expected,
         )
         self._delivery = DeliveryLoop(self._spool.ledger, destinations, observe=self._monitoring.offered)
         self._housekeeping = Housekeeping(self._spool, deadlines_of(config), config.spool.retention_days)
@@ -72,6 +75,7 @@ class Node:
                 maximum_attempts=config.analysis.attempts,
                 training_directory=config.correction.training_directory,
                 observe=self._monitoring.analyzed,
+                priors=callback.prior_search(config, self._spool.ledger, self._expected),
             )
             for _ in range(config.analysis.workers)
         ]
@@ -129,9 +133,11 @@ class Node:
         """
         settings = _server_settings(config)
         destinations = [destination_of(one, config.node.ae_title) for one in config.destination]
+        priors = callback.prior_search(config, self._spool.ledger, self._expected)
         self._server.reload(settings)
         for loop in self._analysis:
             loop.deliver_to(destinations)
+            loop.compare_with(priors)
         self._delivery.replace_destinations(destinations)
         self._housekeeping.reload(deadlines_of(config), config.spool.retention_days)
         self._spool.minimum_free_bytes = int(config.spool.minimum_free_gb * 1e9)

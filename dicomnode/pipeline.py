@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dicomnode import __version__
@@ -12,13 +12,15 @@ from dicomnode.assemble.assemble import assemble_series
 from dicomnode.assemble.orientation import AxisOrder
 from dicomnode.assemble.refusal import SeriesRefusedError
 from dicomnode.assemble.volume import Volume
+from dicomnode.measure.change import compare
 from dicomnode.measure.measure import measure_segmentation
 from dicomnode.measure.measurements import Measurements
+from dicomnode.measure.priors import Course, Findings, Maker
 from dicomnode.measure.quality import assess_quality, look_at_image
 from dicomnode.report.nifti import write_nifti
 from dicomnode.report.overview import write_overview
 from dicomnode.report.provenance import Provenance
-from dicomnode.report.record import write_measurements_json
+from dicomnode.report.record import measurements_record, write_measurements_json
 from dicomnode.report.refusal import build_refusal
 from dicomnode.report.result_set import DocumentReference, ResultSet
 from dicomnode.report.results import build_results
@@ -39,12 +41,14 @@ def analyze_series(
     predecessor: DocumentReference | None = None,
     progress: Progress = no_progress,
     nifti: bool = False,
+    priors: Callable[[], Findings | None] = lambda: None,
 ) -> Analysis:
     """Measure the CT series in ``paths`` and write its results to ``out``.
 
     ``out`` gets ``seg.dcm``, ``sr.dcm``, ``sc.dcm``, ``measurements.json``, ``overview.png``, and the masks
     as NIfTI if ``nifti``; a series that can't be measured gets ``refusal.dcm`` and ``sc.dcm`` that say why.
-    The report names ``predecessor`` as the one that it replaces.
+    The report names ``predecessor`` as the one that it replaces. ``priors`` is called when the masks are
+    there, and gives the earlier results to compare with; None compares nothing and says nothing of it.
 
     Raises
     ------
@@ -60,7 +64,14 @@ def analyze_series(
         return Analysis(results, (refused.reason, refused.detail))
     provenance = provenance_of(volume, segmentation, segmenter, config_sha256)
     results = publish(
-        volume, segmentation, provenance, out, predecessor=predecessor, progress=progress, nifti=nifti
+        volume,
+        segmentation,
+        provenance,
+        out,
+        predecessor=predecessor,
+        progress=progress,
+        nifti=nifti,
+        priors=priors,
     )
     return Analysis(results)
 
@@ -74,6 +85,7 @@ def publish(
     predecessor: DocumentReference | None = None,
     progress: Progress = no_progress,
     nifti: bool = False,
+    priors: Callable[[], Findings | None] = lambda: None,
 ) -> ResultSet:
     """Measure masks and write what :func:`analyze_series` says to ``out``.
 
@@ -85,16 +97,18 @@ def publish(
     progress("measure", 0.0)
     anatomy = find_anatomy(segmentation, volume.affine)
     measurements = measure_volume(volume, segmentation, anatomy)
+    course = _course(measurements, provenance, priors())
     progress("report", 0.0)
     page = write_overview(
         volume,
         segmentation,
         measurements,
         out / OVERVIEW_FILE,
+        course,
         is_corrected=provenance.correction is not None,
     )
-    results = build_results(volume, segmentation, measurements, provenance, page, out, predecessor)
-    write_measurements_json(measurements, provenance, out / MEASUREMENTS_FILE)
+    results = build_results(volume, segmentation, measurements, provenance, page, out, predecessor, course)
+    write_measurements_json(measurements, provenance, out / MEASUREMENTS_FILE, course)
     if nifti:
         write_nifti(volume, segmentation, anatomy, out)
     progress("report", 1.0)
@@ -124,6 +138,19 @@ def measure_volume(
     )
     anatomy = anatomy or find_anatomy(segmentation, volume.affine)
     return measure_segmentation(volume.hu, segmentation, anatomy, volume.voxel_ml, quality)
+
+
+def _course(measurements: Measurements, provenance: Provenance, findings: Findings | None) -> Course | None:
+    if findings is None:
+        return None
+    maker = Maker(
+        provenance.software,
+        provenance.model,
+        provenance.model_version,
+        provenance.weights_sha256,
+        provenance.config_sha256,
+    )
+    return compare(measurements_record(measurements), maker, findings)
 
 
 def provenance_of(

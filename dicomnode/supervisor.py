@@ -19,6 +19,7 @@ from typing import Any
 from dicomnode.analysis import Analysis, Cost, Progress, no_progress
 from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.correct.job import CorrectionJob, DrawnOn
+from dicomnode.measure.priors import Findings
 from dicomnode.report.result_set import DocumentReference, ResultFile, ResultKind, ResultSet
 
 STANDARD_ERROR_LINES = 20
@@ -97,8 +98,11 @@ class Supervisor:
         config_sha256: str,
         predecessor: DocumentReference | None = None,
         progress: Progress = no_progress,
+        priors: Callable[[], Findings] | None = None,
     ) -> Analysis:
         """Analyze one series in the worker; the new report names ``predecessor`` as the one it replaces.
+
+        ``priors`` is called when the worker has the masks and wants the earlier results to compare with.
 
         Raises
         ------
@@ -111,8 +115,9 @@ class Supervisor:
             "out": str(out),
             "config_sha256": config_sha256,
             "predecessor": asdict(predecessor) if predecessor else None,
+            "asks_priors": priors is not None,
         }
-        return _analysis(self._request(request, progress))
+        return _analysis(self._request(request, progress, priors))
 
     def recognize(self, paths: Sequence[Path], own: Sequence[str]) -> DrawnOn | tuple[RefusalReason, str]:
         """On which CT series segmentations were drawn, or why they are no correction of ours.
@@ -137,6 +142,7 @@ class Supervisor:
         config_sha256: str,
         predecessor: DocumentReference | None = None,
         progress: Progress = no_progress,
+        priors: Callable[[], Findings] | None = None,
     ) -> Analysis:
         """Measure a CT series with masks that a person has edited.
 
@@ -151,8 +157,9 @@ class Supervisor:
             "out": str(out),
             "config_sha256": config_sha256,
             "predecessor": asdict(predecessor) if predecessor else None,
+            "asks_priors": priors is not None,
         }
-        return _analysis(self._request(request, progress))
+        return _analysis(self._request(request, progress, priors))
 
     def stop(self) -> None:
         """End the worker; an analysis in another thread gets a :class:`WorkerError`."""
@@ -161,17 +168,24 @@ class Supervisor:
             process.kill()
             process.wait()
 
-    def _request(self, request: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    def _request(
+        self,
+        request: dict[str, Any],
+        progress: Progress,
+        priors: Callable[[], Findings] | None = None,
+    ) -> dict[str, Any]:
         with self._lock:
             process = self._living_process()
-            assert process.stdin is not None
-            with contextlib.suppress(BrokenPipeError):  # a dead worker is told by its event queue
-                wanted = {"model": self._model, "device": self._device_now(), "lungs": self._lungs}
-                process.stdin.write(json.dumps({**request, **wanted}) + "\n")
-                process.stdin.flush()
-            return self._wait_for_answer(process, progress)
+            wanted = {"model": self._model, "device": self._device_now(), "lungs": self._lungs}
+            _tell(process, {**request, **wanted})
+            return self._wait_for_answer(process, progress, priors)
 
-    def _wait_for_answer(self, process: subprocess.Popen[str], progress: Progress) -> dict[str, Any]:
+    def _wait_for_answer(
+        self,
+        process: subprocess.Popen[str],
+        progress: Progress,
+        priors: Callable[[], Findings] | None,
+    ) -> dict[str, Any]:
         deadline = time.monotonic() + self._timeout_seconds
         while True:
             try:
@@ -186,6 +200,9 @@ class Supervisor:
                 raise WorkerError(self._fall_back(told) if process.returncode in _CRASHES else told)
             if event["event"] == "progress":
                 progress(event["stage"], event["fraction"])
+            elif event["event"] == "priors":
+                assert priors is not None, "the worker asks only when it was told to"
+                _tell(process, priors().to_json())
             elif event["event"] == "failed":
                 if event.get("last"):  # it is ending: the next call must not meet it half alive
                     self.stop()
@@ -246,6 +263,13 @@ def _analysis(done: dict[str, Any]) -> Analysis:
     refusal = (RefusalReason(done["refusal"]), done["detail"]) if done["refusal"] else None
     cost = Cost(done.get("step_seconds", {}), done.get("gpu_memory_bytes"))
     return Analysis(ResultSet(files), refusal, cost)
+
+
+def _tell(process: subprocess.Popen[str], message: dict[str, Any]) -> None:
+    assert process.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # a dead worker is told by its event queue
+        process.stdin.write(json.dumps(message) + "\n")
+        process.stdin.flush()
 
 
 def _event_reader(events: queue.Queue[dict[str, Any] | None]) -> Callable[[str | None], None]:

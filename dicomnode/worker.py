@@ -7,6 +7,7 @@ line. A worker that is killed, hangs or runs out of memory takes nothing else wi
 from __future__ import annotations
 
 import ctypes
+import io
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from dicomnode.assemble.errors import AssembleError
 from dicomnode.correct.job import CorrectionJob, DrawnOn
 from dicomnode.correction_pipeline import correct_series, recognize_series
 from dicomnode.logs import configure_logging, where_it_happened
+from dicomnode.measure.priors import Findings
 from dicomnode.pipeline import analyze_series
 from dicomnode.report.errors import ReportError
 from dicomnode.report.result_set import DocumentReference, ResultSet
@@ -64,6 +66,7 @@ class Worker:
 
     def __init__(self, answers: TextIO) -> None:
         self._answers = answers
+        self._requests: TextIO = io.StringIO()
         self._segmenter: Segmenter | None = None
         self._loaded: tuple[str, str, str] | None = None
         self._last_progress = 0.0
@@ -71,6 +74,7 @@ class Worker:
 
     def run(self, requests: TextIO) -> None:
         """Serve until standard input ends."""
+        self._requests = requests
         for line in requests:
             self._serve(json.loads(line))
 
@@ -138,6 +142,7 @@ class Worker:
         named = request["predecessor"]
         predecessor = DocumentReference(**named) if named else None
         out, config_sha256 = Path(request["out"]), request["config_sha256"]
+        priors = self._priors if request.get("asks_priors") else lambda: None
         if request["command"] == "correct":
             return correct_series(
                 CorrectionJob.from_json(request["job"]),
@@ -146,6 +151,7 @@ class Worker:
                 config_sha256=config_sha256,
                 predecessor=predecessor,
                 progress=self._progress,
+                priors=priors,
             )
         return analyze_series(
             [Path(path) for path in request["paths"]],
@@ -154,7 +160,14 @@ class Worker:
             config_sha256=config_sha256,
             predecessor=predecessor,
             progress=self._progress,
+            priors=priors,
         )
+
+    def _priors(self) -> Findings | None:
+        """The node looks for earlier results while the masks are made, and answers with one line."""
+        self._say(event="priors")
+        answer = self._requests.readline()
+        return Findings.from_json(json.loads(answer)) if answer else None
 
     def _progress(self, stage: str, fraction: float) -> None:
         now = time.monotonic()

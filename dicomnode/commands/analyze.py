@@ -2,6 +2,8 @@
 
 Each series below DIR gets a folder of its own in OUT with the DICOM results (seg.dcm, sr.dcm),
 measurements.json and overview.png. A series that can't be measured gets refusal.dcm, which says why.
+Series are measured in the order of their study dates, and each is compared with the earlier studies of its
+patient in DIR: see `prior` in measurements.json and the curve in overview.png.
 With --format sc, the overview, or the page that says why, is a DICOM picture too (sc.dcm).
 
   dicomnode analyze ct/ --out results/
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import re
+from functools import partial
 from pathlib import Path
 
 from rich.progress import Progress as Bars
@@ -22,8 +25,9 @@ from dicomnode.analysis import Analysis, Progress, stage_fraction
 from dicomnode.assemble.series import SeriesFiles, find_series
 from dicomnode.commands.common import CommandError
 from dicomnode.config import Analysis as AnalysisSettings
-from dicomnode.config import Config
+from dicomnode.config import Config, Priors
 from dicomnode.pipeline import analyze_series
+from dicomnode.priors.folder import FolderPriors, in_order_of_time
 from dicomnode.report.errors import ReportError
 from dicomnode.report.result_set import ResultKind
 from dicomnode.segment.card import ModelError
@@ -59,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_FORMATS,
         help=f"what to write, of {','.join(FORMATS)} (default: {','.join(DEFAULT_FORMATS)})",
     )
+    parser.add_argument(
+        "--compare",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="compare with earlier studies of the same Patient ID in DIR (default: yes)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -75,9 +85,9 @@ def run(arguments: argparse.Namespace) -> int:
     settings = Config(
         analysis=AnalysisSettings(model=arguments.model, device=arguments.device, lungs=arguments.lungs)
     )
-    rows, measured, failed = [], 0, 0
+    rows, measured, failed, earlier = [], 0, 0, FolderPriors(Priors())
     with progress_bars() as bars:
-        for number, series in enumerate(found, 1):
+        for number, series in enumerate(in_order_of_time(found), 1):
             out = arguments.out / folder_name(series)
             title = f"series {number} of {len(found)}"
             task = bars.add_task(title, total=1.0)
@@ -89,6 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
                     config_sha256=settings.analysis_sha256(),
                     progress=_show_on(bars, task, title),
                     nifti="nifti" in arguments.format,
+                    priors=partial(earlier.before, series.paths) if arguments.compare else lambda: None,
                 )
             except (ReportError, OSError) as error:
                 failed += 1
@@ -96,6 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
                 continue
             finally:
                 bars.remove_task(task)
+            _keep_for_later(analysis, earlier)
             _keep_formats(analysis, arguments.format)
             measured += analysis.refusal is None
             rows.append((series.series_instance_uid, len(series.paths), _outcome(analysis), out))
@@ -125,6 +137,12 @@ def _outcome(analysis: Analysis) -> str:
         return "measured"
     reason, detail = analysis.refusal
     return f"refused: {reason.value}: {detail}"
+
+
+def _keep_for_later(analysis: Analysis, earlier: FolderPriors) -> None:
+    for file in analysis.results.files:
+        if file.kind is ResultKind.SR and analysis.refusal is None:
+            earlier.add(file.path)
 
 
 def _keep_formats(analysis: Analysis, formats: tuple[str, ...]) -> None:

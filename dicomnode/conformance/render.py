@@ -45,6 +45,8 @@ def _tables() -> dict[str, str]:
         "commitment_statuses": network.commitment_statuses(),
         "commitment_reports": network.commitment_reports(),
         "find_keys": requestor.find_keys(),
+        "prior_keys": requestor.prior_keys(),
+        "prior_policy": requestor.prior_policy(),
         "maximum_answers": f"{MAXIMUM_ANSWERS:d}",
         "stow_request": requestor.stow_request(),
         "stow_answers": requestor.stow_answers(),

@@ -15,8 +15,10 @@ from dicomnode.deliver.peer import Peer
 from dicomnode.deliver.refusal import C_STORE_ANSWERS, HTTP_ANSWERS, Answer, Verdict
 from dicomnode.deliver.sender import MAXIMUM_CONTEXTS
 from dicomnode.deliver.stow import ACCEPTED
+from dicomnode.priors import pacs
 from dicomnode.receive.count_source import STUDY_ROOT_FIND
 from dicomnode.receive.presentation_contexts import VERIFICATION
+from dicomnode.report.own_report import OWN_UID_ROOT
 from dicomnode.report.refusal import ENHANCED_SR
 from dicomnode.report.secondary_capture import SECONDARY_CAPTURE_STORAGE
 from dicomnode.report.seg import SEGMENTATION_STORAGE
@@ -32,7 +34,14 @@ RESULTS = {
 }
 """SOP classes that are sent to destinations, and what for."""
 
-REQUESTED = (VERIFICATION, *RESULTS, STORAGE_COMMITMENT, STUDY_ROOT_FIND)
+REQUESTED = (
+    VERIFICATION,
+    *RESULTS,
+    STORAGE_COMMITMENT,
+    STUDY_ROOT_FIND,
+    pacs.STUDY_ROOT_GET,
+    pacs.STUDY_ROOT_MOVE,
+)
 """All SOP classes that the node uses as SCU."""
 
 CONSEQUENCES = {
@@ -101,6 +110,43 @@ def find_keys() -> str:
             ("IMAGE", "SOP Instance UID", "empty", "compared with the instances that came"),
             ("SERIES", "Study Instance UID, Series Instance UID", "those of the series", "picks the series"),
             ("SERIES", "Number of Series Related Instances", "empty", "compared with how many came"),
+        ],
+    )
+
+
+def prior_keys() -> str:
+    """Attributes of the C-FIND queries for earlier reports."""
+    return table(
+        ("level", "key", "value in the query", "use of the answer"),
+        [
+            ("STUDY", "Patient ID, Patient's Name", "those of the patient, where `identifiers` has them", ""),
+            ("STUDY", "Study Date", "from `maximum_days` before the scan to its day", "newest first"),
+            ("STUDY", "Study Time", "empty", "newest first"),
+            ("STUDY", "Modalities in Study", "empty", "without SR the study is passed over"),
+            ("STUDY", "Study Instance UID", "empty", "for the next level"),
+            ("SERIES", "Study Instance UID", "one", ""),
+            ("SERIES", "Modality", "SR", "others are passed over"),
+            ("SERIES", "Series Instance UID", "empty", f"those below {OWN_UID_ROOT[:-1]}"),
+            ("IMAGE", "Study Instance UID, Series Instance UID", "one", ""),
+            (
+                "IMAGE",
+                "SOP Instance UID, SOP Class UID",
+                "empty",
+                f"those below {OWN_UID_ROOT[:-1]} of {name_of(COMPREHENSIVE_3D_SR)}",
+            ),
+        ],
+    )
+
+
+def prior_policy() -> str:
+    """Limits of the search for earlier reports."""
+    return table(
+        ("policy", "value"),
+        [
+            ("time for all of it", "`priors.timeout_seconds`, beside the analysis"),
+            ("answers to one C-FIND", f"at most {pacs.MAXIMUM_ANSWERS}"),
+            ("reports of one study", f"at most {pacs.MOST_REPORTS_OF_A_STUDY}"),
+            ("longest report", f"{pacs.MAXIMUM_REPORT_BYTES >> 20} MiB"),
         ],
     )
 

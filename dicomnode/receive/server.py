@@ -22,6 +22,7 @@ from dicomnode.receive.commitment import CommitmentHandler
 from dicomnode.receive.commitment_reports import CommitmentReporter
 from dicomnode.receive.completeness import CompletenessWatch
 from dicomnode.receive.count_source import Source
+from dicomnode.receive.expected import ExpectedInstances
 from dicomnode.receive.instance_buffer import BufferLimits
 from dicomnode.receive.judge import CompletenessSettings
 from dicomnode.receive.messages import BoundedMessages
@@ -90,6 +91,8 @@ class StorageServer:
         How to reach senders that asked for storage commitment, by AE title.
     count_source:
         Whom to ask how many instances a series has.
+    expected:
+        Takes what the node itself asked for.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class StorageServer:
         *,
         call_back: Mapping[str, Connect] | None = None,
         count_source: Source | None = None,
+        expected: ExpectedInstances | None = None,
     ) -> None:
         self._settings = settings
         self._spool = spool
@@ -110,7 +114,7 @@ class StorageServer:
         self._contexts = supported_contexts(decodable_transfer_syntaxes)
         self._observer = Observers(observers)
         self._store = StoreHandler(
-            spool, self._completeness, lambda event: self._caller(event.assoc), self._observer
+            spool, self._completeness, lambda event: self._caller(event.assoc), self._observer, expected
         )
         self._commitment = CommitmentHandler(
             spool.ledger, self._completeness, self._reporter, lambda event: self._caller(event.assoc)

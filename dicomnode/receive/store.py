@@ -13,6 +13,7 @@ from pynetdicom.events import Event
 
 from dicomnode.receive.completeness import CompletenessWatch
 from dicomnode.receive.dataset_scan import DatasetIdentity, UnreadableDatasetError, scan_dataset
+from dicomnode.receive.expected import ExpectedInstances
 from dicomnode.receive.file_meta import file_head
 from dicomnode.receive.instance_buffer import InstanceBuffer
 from dicomnode.receive.observer import Caller, ReceiveObserver, StoreOutcome
@@ -66,11 +67,13 @@ class StoreHandler:
         completeness: CompletenessWatch,
         caller_of: Callable[[Event], Caller],
         observer: ReceiveObserver,
+        expected: ExpectedInstances | None = None,
     ) -> None:
         self._spool = spool
         self._completeness = completeness
         self._caller_of = caller_of
         self._observer = observer
+        self._expected = expected or ExpectedInstances()
 
     def __call__(self, event: Event) -> Dataset:
         """Keep the instance and return the status."""
@@ -132,6 +135,9 @@ class StoreHandler:
         head = file_head(
             identity.sop_class_uid, identity.sop_instance_uid, transfer_syntax_uid, caller.ae_title
         )
+        if self._expected.take(identity.sop_instance_uid, (head, data)):
+            offer.kept = Kept.HANDED_OVER
+            return
         offer.series_id = instance.series_id
         offer.kept = self._keep(instance, (head, data), caller.association)
 

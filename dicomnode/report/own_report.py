@@ -141,6 +141,7 @@ def _read(report: Dataset, found_in: str) -> EarlierResult:
         report_uid=text_value(report, "SOPInstanceUID"),
         flags=tuple(flag.partition(":")[0] for flag in said if flag != "none"),
         predecessor_uid=_predecessor(report),
+        corrected=bool(_texts(evaluations, codes.CORRECTION.value)),
         found_in=found_in,
     )
 

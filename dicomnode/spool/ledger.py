@@ -15,6 +15,7 @@ from dicomnode.spool.errors import LedgerError
 from dicomnode.spool.intake import add_instance, count_repetition, find_instance, forget_instances
 from dicomnode.spool.moves import current, find, get, move, note
 from dicomnode.spool.outbox import Outbox
+from dicomnode.spool.patient_results import PatientResult, note_patient_result
 from dicomnode.spool.queueing import (
     FALLBACK_KIND,
     enqueue,
@@ -137,6 +138,7 @@ class Ledger(LedgerReader):
         results: Sequence[ResultObject],
         destinations: Iterable[Accepting],
         include: Collection[str] | None = None,
+        patient_result: PatientResult | None = None,
     ) -> SeriesRecord:
         """``analyzing`` to ``delivering``, or to ``delivered`` if no destination takes any of the results.
 
@@ -147,6 +149,8 @@ class Ledger(LedgerReader):
         ----------
         include:
             Kinds that are delivered; others stand by for destinations that refuse. ``None``: all.
+        patient_result:
+            What later scans of the patient are compared with.
         """
         now = self._clock()
         with self.database.write() as connection:
@@ -160,6 +164,8 @@ class Ledger(LedgerReader):
                 spool_directory=self.directory,
                 include=include,
             )
+            if patient_result is not None:
+                note_patient_result(connection, series_id, generation, patient_result)
             pending = has_pending(connection, series_id)
             move(connection, series, now, SeriesState.DELIVERING if pending else SeriesState.DELIVERED)
             return settle(connection, series_id, now)

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dicomnode.spool import purging, rows
 from dicomnode.spool.database import Database
 from dicomnode.spool.moves import find
+from dicomnode.spool.patient_results import PatientResult, findings_of, patient_results
 from dicomnode.spool.queueing import awaits_commitment
 from dicomnode.spool.records import InstanceRecord, ResultRecord, SeriesDetails, SeriesRecord
 from dicomnode.spool.states import HELD, SeriesState
@@ -75,6 +76,16 @@ class LedgerReader:
                 (series_id, generation, kind, *HELD),
             ).fetchone()
         return None if row is None else rows.result(row)
+
+    def patient_results(self, keyword: str, digest: str) -> tuple[PatientResult, ...]:
+        """Current results of patients whose identifier ``keyword`` has this digest."""
+        with self.database.read() as connection:
+            return patient_results(connection, keyword, digest)
+
+    def findings(self, series_id: str, generation: int) -> str | None:
+        """Which earlier results this generation's was made with, as it was noted; None if it has none yet."""
+        with self.database.read() as connection:
+            return findings_of(connection, series_id, generation)
 
     def count_by_state(self) -> dict[SeriesState, int]:
         """How many series are in each state; purged ones don't count."""

@@ -73,11 +73,12 @@ class NewInstance:
 
 
 class Kept(Enum):
-    """What became of an instance that was offered; in all three cases the spool holds its UID durably."""
+    """What became of an instance that was offered; in the first three cases the spool holds it durably."""
 
     NEW = "new"
     DUPLICATE = "duplicate"  # the same bytes were kept before
     CONFLICT = "conflict"  # other bytes were kept before under this UID; the first ones stay
+    HANDED_OVER = "handed over"  # the node itself had asked for it; who sent it keeps it
 
 
 @dataclass(frozen=True)

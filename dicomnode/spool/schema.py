@@ -144,7 +144,24 @@ ALTER TABLE series ADD COLUMN corrects TEXT NOT NULL DEFAULT '';
 CREATE INDEX series_by_corrected ON series (corrects) WHERE corrects <> ''
 """
 
-VERSIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+# patient_mark: digests of identifiers, so that the ledger names no patient after the images are purged.
+_VERSION_5 = """
+CREATE TABLE patient_result (
+    series_id  TEXT PRIMARY KEY REFERENCES series (id),
+    generation INTEGER NOT NULL,
+    record     TEXT NOT NULL,
+    findings   TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE patient_mark (
+    series_id TEXT NOT NULL REFERENCES patient_result (series_id),
+    keyword   TEXT NOT NULL,
+    digest    TEXT NOT NULL,
+    PRIMARY KEY (series_id, keyword)
+) WITHOUT ROWID;
+CREATE INDEX patient_mark_by_digest ON patient_mark (keyword, digest)
+"""
+
+VERSIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 """What each version changes in the one before; the first makes an empty ledger."""
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import random
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dicomnode.config import load_config
+from dicomnode.measure.priors import Findings
+from dicomnode.spool.ledger import Ledger
+from dicomnode.spool.spool import LEDGER_NAME
 from dicomnode.supervisor import Supervisor
 from tests.dicom_network import dataset_bytes
 from tests.kills import ledger_view
@@ -132,7 +137,12 @@ def _other_than_undisturbed(campaign: Campaign, scratch: Path, compared: int) ->
     findings = []
     try:
         for number, series in enumerate(chosen):
-            analysis = supervisor.analyze(series.paths, scratch / str(number), config.analysis_sha256())
+            analysis = supervisor.analyze(
+                series.paths,
+                scratch / str(number),
+                config.analysis_sha256(),
+                priors=partial(_found_then, campaign, series),
+            )
             for file in analysis.results.files:
                 held = campaign.pacs.held.get(file.sop_instance_uid)
                 if str(file.kind) not in ("seg", "sr"):
@@ -144,6 +154,20 @@ def _other_than_undisturbed(campaign: Campaign, scratch: Path, compared: int) ->
     finally:
         supervisor.stop()
     return findings
+
+
+def _found_then(campaign: Campaign, series: SentSeries) -> Findings:
+    """Earlier results that the node found: the campaign's own, and which ones depends on the kills."""
+    ledger = Ledger(campaign.node.spool / LEDGER_NAME)
+    try:
+        (known,) = [
+            one for one in ledger.list_series() if one.series_instance_uid == series.series_instance_uid
+        ]
+        noted = ledger.findings(known.id, known.generation)
+    finally:
+        ledger.close()
+    assert noted is not None, "each result is noted with what it was compared with"
+    return Findings.from_json(json.loads(noted))
 
 
 def _objects(campaign: Campaign, series: SentSeries) -> dict[str, list[str]]:
