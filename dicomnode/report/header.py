@@ -24,7 +24,7 @@ RESEARCH_USE = "For research use only. Not for diagnostic use."
 DATE_KEYWORDS_OF_SCAN = ("Study", "Acquisition", "Series", "Content")
 """Which date a scan is compared by: Study Date first, which every object of the study has."""
 
-SERIES_SLOTS = {"refusal": 90, "seg": 91, "sr": 92, "sc": 93, "refusal page": 94}
+SERIES_SLOTS = {"refusal": 90, "seg": 91, "sr": 92, "sc": 93, "refusal page": 94, "label map": 95}
 
 
 @dataclass(frozen=True)

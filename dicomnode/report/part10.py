@@ -9,7 +9,7 @@ from pathlib import Path
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_data_element, write_dataset, write_file_meta_info
-from pydicom.uid import ExplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicomnode.report.uids import IMPLEMENTATION_CLASS_UID
 
@@ -18,7 +18,12 @@ LONG_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN"
 PADDED_BY_NULL = frozenset({"OB", "UI", "UN"})
 
 
-def write_part10(path: Path, dataset: Dataset, encoded: Mapping[int, bytes]) -> None:
+def write_part10(
+    path: Path,
+    dataset: Dataset,
+    encoded: Mapping[int, bytes],
+    transfer_syntax_uid: str = ExplicitVRLittleEndian,
+) -> None:
     """Write ``dataset`` as a Part 10 file in Explicit VR Little Endian (PS3.10 7.1).
 
     Parameters
@@ -29,12 +34,14 @@ def write_part10(path: Path, dataset: Dataset, encoded: Mapping[int, bytes]) -> 
         Our own elements, ASCII only, with SOP Class and Instance UID.
     encoded:
         Whole elements by tag, already in Explicit VR Little Endian; they take precedence.
+    transfer_syntax_uid:
+        Another one that encodes all but the pixels alike.
     """
     elements = {int(element.tag): _encode_own(element) for element in dataset} | dict(encoded)
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.TransferSyntaxUID = UID(transfer_syntax_uid)
     meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
     meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
     header = _buffer()
@@ -75,6 +82,14 @@ def encode_sequence(tag: int, items: Iterable[bytes]) -> bytes:
     """A sequence of defined length whose items are already encoded (PS3.5 7.5)."""
     value = b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item for item in items)
     return encode_element(tag, "SQ", value)
+
+
+def encode_fragments(tag: int, frames: Iterable[bytes]) -> bytes:
+    """Encapsulated pixel data (PS3.5 A.4): one fragment a frame after an empty offset table."""
+    items = (frame + b"\0" * (len(frame) % 2) for frame in frames)
+    value = b"".join(struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item for item in (b"", *items))
+    head = struct.pack("<HH2sHI", tag >> 16, tag & 0xFFFF, b"OB", 0, 0xFFFFFFFF)
+    return head + value + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 
 
 def _encode_own(element: object) -> bytes:

@@ -21,7 +21,7 @@ class Segment:
 
     ``key`` is the measurement contract's word ("lungs", "right", "right_upper", "lesion", "ggo" ...),
     ``rgb`` the display colour, ``laterality`` the side of an organ, None for what has none. A ``finding`` is
-    abnormal and may be absent.
+    abnormal and may be absent; in a label map it lies within ``region``, a lobe or lung.
     """
 
     key: str
@@ -31,6 +31,7 @@ class Segment:
     rgb: tuple[int, int, int]
     mask: Callable[[Segmentation], Mask]
     finding: bool = False
+    region: Segment | None = None
 
     @property
     def category(self) -> Code:
