@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dicomnode.measure.priors import Findings, SearchRemark
 from dicomnode.report.result_set import DocumentReference
 from dicomnode.supervisor import Supervisor, WorkerError
 
@@ -51,6 +52,29 @@ def test_what_a_worker_is_asked_and_what_it_answers() -> None:
         asked = json.loads(str(file.path))
         assert asked["predecessor"] == (asdict(named) if named else None)
         assert (asked["paths"], asked["out"], asked["config_sha256"]) == (["a.dcm"], "out", "0" * 64)
+    supervisor.stop()
+
+
+def test_a_worker_that_asks_for_earlier_results_gets_them() -> None:
+    """The answer is a result whose path is what it was told."""
+    result = (
+        '{"kind": "sr", "sop_class_uid": "1.2", "series_instance_uid": "2.25.3", '
+        '"sop_instance_uid": "2.25.4", "path": sys.stdin.readline()}'
+    )
+    done = f'{{"event": "done", "results": [{result}], "refusal": None, "detail": None}}'
+    asks = "import json; print(json.dumps({'event': 'priors'}), flush=True); "
+    supervisor = worker_that(f"{asks}print(json.dumps({done}))")
+    found = Findings(None, ("ledger",), (), (SearchRemark.TOO_OLD,))
+    analysis = supervisor.analyze([Path("a.dcm")], Path("out"), "0" * 64, priors=lambda: found)
+    (file,) = analysis.results.files
+    assert Findings.from_json(json.loads(str(file.path))) == found
+    supervisor.stop()
+
+
+def test_a_worker_that_dies_while_earlier_results_are_looked_for() -> None:
+    supervisor = worker_that("import json; print(json.dumps({'event': 'priors'}), flush=True); os._exit(3)")
+    with pytest.raises(WorkerError, match="ended with status 3"):
+        supervisor.analyze([Path("a.dcm")], Path("out"), "0" * 64, priors=lambda: Findings(None))
     supervisor.stop()
 
 

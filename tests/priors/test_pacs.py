@@ -15,6 +15,7 @@ import pytest
 from pydicom import dcmread
 
 from dicomnode import callback
+from dicomnode.checkup import _check_priors
 from dicomnode.config import Config, Priors
 from dicomnode.demo.orthanc import OrthancPacs, find_orthanc
 from dicomnode.measure.priors import Findings, SearchRemark
@@ -192,6 +193,11 @@ def test_check_examines_the_pacs(site: Site) -> None:
     down = Config.model_validate(
         {"priors": {"pacs": {"ae_title": "PACS", "host": "127.0.0.1", "port": free_port()}}}
     )
+    told = [
+        [(finding.subject, finding.severity) for finding in _check_priors(config)]
+        for config in (site.config(), site.config("move"), Config.model_validate({"priors": {"sources": []}}))
+    ]
+    assert told == [[("priors", "ok")], [("priors", "ok")], [("priors", "note")]]
     nobody = callback.prior_pacs(down)
     assert nobody is not None and "PACS@127.0.0.1" in str(nobody.examine())
 
