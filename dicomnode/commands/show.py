@@ -20,6 +20,8 @@ from dicomnode.spool.records import SeriesDetails
 from dicomnode.spool.spool import results_path
 from dicomnode.terminal import console, print_json, print_table, when
 
+COMPARED = ("lesion_volume_ml", "lesion_extent_percent", "lesion_weight_g", "ct_score", "ct_ss")
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
@@ -76,6 +78,9 @@ def _print_details(details: SeriesDetails, results: Path, measurements: dict[str
         print_table("Made by", ("What", "Value"), _provenance(measurements["provenance"]))
         flat = [(name, value) for name, value in measurements.items() if not isinstance(value, dict | list)]
         print_table("Measurements", ("Name", "Value"), [(n, _rounded(v)) for n, v in flat])
+        if measurements.get("prior"):
+            since = ("Since", "Days", *COMPARED, "Doubts")
+            print_table("Change since earlier results", since, _changes(measurements["prior"]))
         out.print(f"picture: {results / OVERVIEW_FILE}", markup=False)
 
 
@@ -86,6 +91,19 @@ def _provenance(provenance: dict[str, Any]) -> list[tuple[str, object]]:
         for part in value if isinstance(value, list) else [value]:
             rows.append((name, json.dumps(part) if isinstance(part, dict) else part))
     return rows
+
+
+def _changes(priors: list[dict[str, Any]]) -> list[tuple[object, ...]]:
+    """One row an earlier study."""
+    return [
+        (
+            prior["study_date"],
+            prior["days"],
+            *(f"{prior['change'][name]:+.4g}" if name in prior["change"] else "" for name in COMPARED),
+            ", ".join(prior["flags"]),
+        )
+        for prior in priors
+    ]
 
 
 def _measurements(results: Path) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, timedelta
 from pathlib import Path
 
 from pydicom import dcmread
@@ -77,9 +78,13 @@ class Patients:
         folder.mkdir(parents=True)
         self._count += 1
         study, series = self._uid(), self._uid()
+        made = date(2024, 1, 1) + timedelta(
+            days=self._count
+        )  # serial scans: each is compared with the last ones
         instances = []
         for number, dataset in enumerate(self._templates[name]):
             uid = self._uid()
+            dataset.PatientID, dataset.StudyDate = "CAMPAIGN", f"{made:%Y%m%d}"
             dataset.StudyInstanceUID, dataset.SeriesInstanceUID, dataset.SOPInstanceUID = study, series, uid
             dataset.file_meta.MediaStorageSOPInstanceUID = uid
             path = folder / f"{number:04d}.dcm"
