@@ -28,6 +28,8 @@ COMPARED = (
 )
 """Measurements of both lungs whose change is told; of extents it is in percentage points."""
 
+_LARGEST_VALUE = 1e6
+_UID = re.compile(r"[0-9.]{1,64}")
 _TIME = re.compile(r"(\d{2})(\d{2})?(\d{2})?(\.\d+)?")
 
 
@@ -129,7 +131,8 @@ class EarlierResult:
     Raises
     ------
     PriorError
-        If a value is no finite number or has no name of the contract.
+        If a value is no possible number or has no name of the contract, or a UID is none: it may come from
+        anywhere.
     """
 
     scan: Scan
@@ -147,6 +150,12 @@ class EarlierResult:
         for name, value in self.values.items():
             if name not in COMPARED or isinstance(value, bool) or not math.isfinite(value):
                 raise PriorError(f"{name} is no measurement of an earlier result")
+            if not 0 <= value <= _LARGEST_VALUE:
+                raise PriorError(f"the {name} of an earlier result is no possible one")
+        named = (self.scan.study_instance_uid, self.sop_class_uid, self.report_series_uid, self.report_uid)
+        perhaps = (self.scan.series_instance_uid, self.predecessor_uid)
+        if not all(_UID.fullmatch(uid) for uid in (*named, *filter(None, perhaps))):
+            raise PriorError("an earlier result has a UID that is none")
 
     def to_json(self) -> dict[str, Any]:
         """For :meth:`from_json`."""

@@ -58,10 +58,11 @@ class Expecting(Protocol):
 
 @dataclass(frozen=True)
 class PacsAnswer:
-    """Reports that a PACS had, and what to know of the question."""
+    """Reports that a PACS had, what to know of the question, and what failed, in a sentence for the log."""
 
     candidates: tuple[Candidate, ...] = ()
     remarks: tuple[SearchRemark, ...] = ()
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,15 +95,17 @@ class PriorPacs:
         deadline:
             On the monotonic clock; what has come until then is given.
         """
-        inquiry = _Inquiry(self, deadline)
+        inquiry, problem = _Inquiry(self, deadline), ""
         try:
             inquiry.run(patient, scan, days, studies, known)
         except LateError:
+            problem = f"{self.peer}: no answer in time"
             inquiry.remarks.append(SearchRemark.PACS_SILENT)
-        except (PeerError, NotThereError):
+        except (PeerError, NotThereError) as error:
+            problem = str(error)
             late = time.monotonic() >= deadline
             inquiry.remarks.append(SearchRemark.PACS_SILENT if late else SearchRemark.PACS_FAILED)
-        return PacsAnswer(tuple(inquiry.candidates), tuple(inquiry.remarks))
+        return PacsAnswer(tuple(inquiry.candidates), tuple(inquiry.remarks), problem)
 
     def examine(self) -> str | None:
         """For ``dicomnode check``: None if it answers C-FIND and takes the way to fetch, else a sentence."""

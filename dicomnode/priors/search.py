@@ -68,21 +68,28 @@ class Search:
         self._answer: PacsAnswer | None = None
         self._asking: threading.Thread | None = None
         self._findings: Findings | None = None
+        self._about: dict[str, str] = {}
 
     def begin(self, series_id: str, generation: int, paths: Sequence[Path]) -> None:
         """Read the series' header and the ledger, and start asking the PACS."""
+        self._about = {"series": series_id}
         try:
             self._begin(series_id, generation, paths)
-        except Exception as error:  # a comparison is never worth a result; the words could quote a header
-            LOGGER.warning(
-                "earlier results are not looked for: %s", type(error).__name__, extra={"series": series_id}
-            )
-            self._findings = Findings(None, remarks=(SearchRemark.NOT_ASKED,))
+        except Exception as error:  # a comparison is never worth a result
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        """The type alone: the words could quote a header."""
+        LOGGER.warning("earlier results are not looked for: %s", type(error).__name__, extra=self._about)
+        self._findings = Findings(None, remarks=(SearchRemark.NOT_ASKED,))
 
     def findings(self) -> Findings:
         """What was found; waits for the PACS until the time is up."""
-        if self._findings is None:
-            self._findings = self._collect()
+        try:
+            self._findings = self._findings or self._collect()
+        except Exception as error:
+            self._give_up(error)
+        assert self._findings is not None
         return self._findings
 
     def _begin(self, series_id: str, generation: int, paths: Sequence[Path]) -> None:
@@ -136,10 +143,14 @@ class Search:
         patient = Patient({name: value for name, value in values.items() if name in compared})
         try:
             until = self._deadline - self._settings.timeout_seconds * _SPARE
-            self._answer = self._pacs.search(patient, self._scan, *limits, known, until)
+            answer = self._pacs.search(patient, self._scan, *limits, known, until)
         except Exception as error:  # whatever pydicom makes of an answer
-            LOGGER.warning("the PACS can't be asked for earlier results: %s", type(error).__name__)
-            self._answer = PacsAnswer(remarks=(SearchRemark.PACS_FAILED,))
+            answer = PacsAnswer(remarks=(SearchRemark.PACS_FAILED,), problem=type(error).__name__)
+        if answer.problem:
+            LOGGER.warning(
+                "the PACS can't be asked for earlier results: %s", answer.problem, extra=self._about
+            )
+        self._answer = answer
 
     def _collect(self) -> Findings:
         assert self._scan is not None

@@ -25,7 +25,7 @@ _NAMES = {
     concept.value: "lung_volume_ml" if name == "volume_ml" else name
     for name, (concept, _, _) in LUNG_QUANTITIES.items()
 }
-_KERNEL_IN_WORDS = re.compile(r"(?:^|, )kernel (.+?)(?:, |$)")
+_KERNEL_IN_WORDS = re.compile(r"(?:^|, )kernel (?!not named)(.+?)(?: \([a-z ]+\))?(?:, |$)")
 _ONSET = "LongitudinalTemporalOffsetFromEvent"
 
 

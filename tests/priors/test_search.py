@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from datetime import date
@@ -12,16 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pynetdicom import AE, evt
 
 from dicomnode.config import Priors
 from dicomnode.deliver.peer import Peer
 from dicomnode.measure.priors import Findings, SearchRemark
-from dicomnode.priors.pacs import PriorPacs
+from dicomnode.priors.pacs import STUDY_ROOT_FIND, STUDY_ROOT_GET, PriorPacs
 from dicomnode.priors.search import PriorSearch, patient_result
+from dicomnode.report.own_report import COMPREHENSIVE_3D_SR
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.records import NewInstance
 from dicomnode.spool.spool import Spool
-from tests.dicom_network import free_port
+from tests.dicom_network import free_port, until
 from tests.priors.serial_scans import SerialScan, make_scan
 
 
@@ -166,3 +169,32 @@ def test_a_pacs_that_says_nothing_is_not_waited_for(spool: Spool, tmp_path: Path
         assert time.monotonic() - began < 2
     assert len(found.results) == 1
     assert found.remarks == (SearchRemark.PACS_SILENT,)
+
+
+def test_a_pacs_that_takes_the_question_and_does_not_answer(
+    spool: Spool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    measured(spool, make_scan(tmp_path, 1, date(2024, 1, 1)))
+    over = threading.Event()
+
+    def asked(_event: evt.Event) -> Iterator[tuple[int, None]]:
+        over.wait(60)
+        yield 0x0000, None
+
+    entity = AE("PACS")
+    for uid in (STUDY_ROOT_FIND, STUDY_ROOT_GET):
+        entity.add_supported_context(uid)
+    entity.add_supported_context(COMPREHENSIVE_3D_SR, scu_role=True, scp_role=True)
+    server = entity.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_FIND, asked)])
+    try:
+        pacs = PriorPacs(Peer("PACS", "127.0.0.1", server.socket.getsockname()[1]))
+        began = time.monotonic()
+        found = search(spool.ledger, make_scan(tmp_path, 3, date(2024, 1, 9)), pacs, timeout_seconds=1.5)
+        assert time.monotonic() - began < 4
+    finally:
+        over.set()
+        server.shutdown()
+    assert len(found.results) == 1
+    assert found.remarks == (SearchRemark.PACS_SILENT,)
+    until(lambda: "can't be asked" in caplog.text)
+    assert "PAT-1" not in caplog.text

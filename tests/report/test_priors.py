@@ -165,6 +165,48 @@ def test_a_report_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert EarlierResult.from_json(read.to_json()) == read
 
 
+def test_a_report_of_an_earlier_version_is_read(case: Case, tmp_path: Path) -> None:
+    """The first ones said the kernel in a sentence only, and nothing of the series' description."""
+    report = dcmread(case.build(tmp_path)[1].path)
+    (evaluations,) = [
+        i for i in report.ContentSequence if i.ConceptNameCodeSequence[0].CodeValue == "C0034375"
+    ]
+    evaluations.ContentSequence = [
+        item
+        for item in evaluations.ContentSequence
+        if item.ConceptNameCodeSequence[0].CodeValue not in ("SOURCE_SERIES", "SOURCE_KERNEL")
+    ]
+    read = read_own_report(report, "pacs")
+    assert (read.scan.kernel, read.scan.series_description) == ("B30f", "")
+    assert read.values
+    (said,) = [i for i in items(report) if i.get("TextValue", "").startswith("slice thickness")]
+    for words, kernel in (
+        ("kernel Br40, no contrast agent", "Br40"),
+        ("kernel B70f (sharp)", "B70f"),
+        ("kernel not named (soft by the noise), contrast agent given", ""),
+        ("coverage 100 mm", ""),
+    ):
+        said.TextValue = f"slice thickness 1 mm, {words}"
+        assert read_own_report(report, "pacs").scan.kernel == kernel
+
+
+def test_what_a_pacs_may_make_of_a_report_fails_nothing(case: Case, tmp_path: Path) -> None:
+    """A UID or a number that is none would fail the new report otherwise."""
+    for keyword in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID"):
+        report = dcmread(case.build(tmp_path)[1].path)
+        report[keyword].value = "2.25.x"
+        with pytest.raises(PriorError, match="UID"):
+            read_own_report(report, "pacs")
+    for value in ("-5", "1e9"):
+        report = dcmread(case.build(tmp_path)[1].path)
+        number = next(
+            item for item in items(report) if item.ConceptNameCodeSequence[0].CodeValue == "LESION_EXTENT"
+        )
+        number.MeasuredValueSequence[0].NumericValue = value
+        with pytest.raises(PriorError, match="no possible"):
+            read_own_report(report, "pacs")
+
+
 def test_the_predecessor_of_a_report_is_read(case: Case, tmp_path: Path) -> None:
     from dicomnode.report.result_set import DocumentReference  # noqa: PLC0415
 
