@@ -6,6 +6,7 @@ Only the padding to even length may differ: a null byte at the end of a text bec
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,6 +82,11 @@ TEXT_VRS = frozenset(
     "UR",
     "UT",
 }
+OF_CHARACTER_SET = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
+"""What Specific Character Set governs (PS3.5 6.1.2.2)."""
+
+CHARACTER_SET = 0x00080005
+UTF_8 = b"ISO_IR 192"
 EQUIPMENT_KEYWORDS = ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions")
 DATE_KEYWORDS = ("Content", "Acquisition", "Series", "Study")
 UNKNOWN_DATE = "19000101"
@@ -117,8 +123,10 @@ class Identity:
     equipment: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def from_source(cls, source: Dataset) -> Identity:
+    def from_source(cls, source: Dataset, *, in_utf8: bool = False) -> Identity:
         """Identity of a dataset as read, its values not touched before.
+
+        ``in_utf8`` encodes its text anew: for objects with text of ours that the source's characters lack.
 
         Raises
         ------
@@ -131,9 +139,13 @@ class Identity:
         elements = {}
         for keyword in IDENTITY_KEYWORDS:
             tag = tag_for_keyword(keyword)
-            encoded = _encode_copy(source, tag) if tag is not None and tag in source else None
+            encoded = (
+                _encode_copy(source, tag, in_utf8=in_utf8) if tag is not None and tag in source else None
+            )
             if tag is not None and (encoded is not None or keyword in TYPE_2_KEYWORDS):
                 elements[tag] = encoded or encode_element(tag, dictionary_VR(tag), b"")
+        if in_utf8:
+            elements[CHARACTER_SET] = encode_element(CHARACTER_SET, "CS", UTF_8)
         number = text_value(source, "SeriesNumber")
         date, time = _date_and_time(source)
         return cls(
@@ -191,24 +203,30 @@ def verify_identity(path: Path, identity: Identity) -> None:
             )
 
 
-def _encode_copy(source: Dataset, tag: int) -> bytes | None:
+def _encode_copy(source: Dataset, tag: int, *, in_utf8: bool = False) -> bytes | None:
     """The element re-encoded around its original bytes; None for a binary value, which no identity has."""
     vr = dictionary_VR(tag)
     if vr == "SQ":
         element = source[tag]
         if element.VR != "SQ":
             return None
-        return encode_sequence(tag, [_encode_item(item) for item in element.value])
+        return encode_sequence(tag, [_encode_item(item, in_utf8=in_utf8) for item in element.value])
     if vr not in TEXT_VRS:
         return None
-    value = _value_bytes(source, tag)
+    value = _utf8_value(source, tag) if in_utf8 and vr in OF_CHARACTER_SET else _value_bytes(source, tag)
     # a null byte is legal padding in a UID only; some writers pad every value with it
     return encode_element(tag, vr, value if vr == "UI" else value.rstrip(b"\0"))
 
 
-def _encode_item(item: Dataset) -> bytes:
+def _utf8_value(source: Dataset, tag: int) -> bytes:
+    value = source[tag].value
+    values = value if not isinstance(value, str) and isinstance(value, Sequence) else [value]
+    return "\\".join("" if v is None else str(v) for v in values).encode("utf-8")
+
+
+def _encode_item(item: Dataset, *, in_utf8: bool) -> bytes:
     known = (int(tag) for tag in sorted(item.keys()) if not tag.is_private and tag.element != 0)
-    copies = (_encode_copy(item, tag) for tag in known if _in_dictionary(tag))
+    copies = (_encode_copy(item, tag, in_utf8=in_utf8) for tag in known if _in_dictionary(tag))
     return b"".join(copy for copy in copies if copy is not None)
 
 

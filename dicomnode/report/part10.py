@@ -23,6 +23,8 @@ def write_part10(
     dataset: Dataset,
     encoded: Mapping[int, bytes],
     transfer_syntax_uid: str = ExplicitVRLittleEndian,
+    *,
+    encoding: str = "iso8859",
 ) -> None:
     """Write ``dataset`` as a Part 10 file in Explicit VR Little Endian (PS3.10 7.1).
 
@@ -31,13 +33,14 @@ def write_part10(
     path:
         The file; it appears whole or not at all.
     dataset:
-        Our own elements, ASCII only, with SOP Class and Instance UID.
+        Our own elements with SOP Class and Instance UID; ASCII only, unless ``encoding`` is what
+        Specific Character Set says.
     encoded:
         Whole elements by tag, already in Explicit VR Little Endian; they take precedence.
     transfer_syntax_uid:
         Another one that encodes all but the pixels alike.
     """
-    elements = {int(element.tag): _encode_own(element) for element in dataset} | dict(encoded)
+    elements = {int(element.tag): _encode_own(element, encoding) for element in dataset} | dict(encoded)
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
@@ -92,9 +95,9 @@ def encode_fragments(tag: int, frames: Iterable[bytes]) -> bytes:
     return head + value + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 
 
-def _encode_own(element: object) -> bytes:
+def _encode_own(element: object, encoding: str) -> bytes:
     buffer = _buffer()
-    write_data_element(buffer, element, "iso8859")
+    write_data_element(buffer, element, encoding)
     return bytes(buffer.getvalue())
 
 

@@ -20,7 +20,8 @@ from dicomnode.report.header import (
     object_uids,
 )
 from dicomnode.report.identity import Identity, read_header, text_value, verify_identity
-from dicomnode.report.part10 import write_part10
+from dicomnode.report.language import LanguageName, write_document
+from dicomnode.report.language import language as catalogue
 from dicomnode.report.refusal_page import draw_refusal_page
 from dicomnode.report.result_set import DocumentReference, ResultKind, ResultSet
 from dicomnode.report.secondary_capture import SECONDARY_CAPTURE_STORAGE, write_secondary_capture
@@ -54,6 +55,7 @@ def build_refusal(
     software: str,
     out: Path,
     predecessor: DocumentReference | None = None,
+    language: LanguageName = "en",
 ) -> ResultSet:
     """Write ``refusal.dcm`` and ``sc.dcm``, which say the same.
 
@@ -70,6 +72,8 @@ def build_refusal(
         Name and version of the software.
     predecessor:
         The report that this one replaces.
+    language:
+        Of its labels.
 
     Raises
     ------
@@ -92,6 +96,7 @@ def build_refusal(
         reason.value,
         detail,
         software,
+        *([] if language == "en" else [language]),
     )
     uids = document_uids(ENHANCED_SR, "refusal", origin, predecessor)
     description = f"dicomnode: not measured ({reason.value})"
@@ -115,7 +120,9 @@ def build_refusal(
     complete_document(dataset, root, evidence(identity.study_instance_uid, sources), predecessor)
     out.mkdir(parents=True, exist_ok=True)
     path, sc_path = out / "refusal.dcm", out / "sc.dcm"
-    write_part10(path, dataset, identity.elements)
+    words = catalogue(language)
+    spoken = identity if words is None else Identity.from_source(filed[0], in_utf8=True)
+    write_document(path, dataset, spoken, words)
     sc = object_uids(SECONDARY_CAPTURE_STORAGE, "refusal page", origin)
     names = [series.series_instance_uid for series in sources]
     write_secondary_capture(
@@ -129,8 +136,8 @@ def build_refusal(
         sources=sources,
         software=[software],
     )
-    for written in (path, sc_path):
-        verify_identity(written, identity)
+    verify_identity(path, spoken)
+    verify_identity(sc_path, identity)
     return ResultSet((uids.file(ResultKind.SR, path), sc.file(ResultKind.SC, sc_path)))
 
 

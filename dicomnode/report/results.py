@@ -15,6 +15,8 @@ from dicomnode.report import codes
 from dicomnode.report.errors import ReportError
 from dicomnode.report.header import SeriesReference, compared_uids, document_uids, object_uids
 from dicomnode.report.identity import Identity, read_header, text_value, verify_identity
+from dicomnode.report.language import LanguageName
+from dicomnode.report.language import language as catalogue
 from dicomnode.report.own_report import kernel_of
 from dicomnode.report.provenance import Provenance
 from dicomnode.report.result_set import DocumentReference, ResultKind, ResultSet
@@ -36,13 +38,15 @@ def build_results(
     out: Path,
     predecessor: DocumentReference | None = None,
     course: Course | None = None,
+    language: LanguageName = "en",
 ) -> ResultSet:
     """Write ``seg.dcm`` (masks), ``sr.dcm`` (measurements) and ``sc.dcm`` (``page``) into the folder ``out``.
 
     The same input gives the same bytes: UIDs derive from source, model and configuration, dates come from the
     source. Patient and study are the source's, byte for byte, and are compared after writing. The report
     names ``predecessor`` as the one that it replaces, and says what ``course`` does of earlier results; what
-    was found of those is part of the UIDs of report and picture.
+    was found of those is part of the UIDs of report and picture. Its labels are in ``language``; in another
+    one than English its text, patient and study included, is encoded in UTF-8.
 
     Raises
     ------
@@ -74,6 +78,8 @@ def build_results(
     software = (provenance.software, f"{provenance.model} {provenance.model_version}")
     out.mkdir(parents=True, exist_ok=True)
     seg_path, sr_path, sc_path = out / "seg.dcm", out / "sr.dcm", out / "sc.dcm"
+    words = catalogue(language)
+    spoken = identity if words is None else Identity.from_source(header, in_utf8=True)
     lossy = _lossy_compression(header)
     source = SeriesReference(
         volume.series_instance_uid,
@@ -100,12 +106,13 @@ def build_results(
         seg=seg,
         tracking=tracking,
         source=source,
-        identity=identity,
+        identity=spoken,
         provenance=provenance,
         software=software,
         predecessor=predecessor,
         course=course,
         about=_source_in_words(header),
+        words=words,
     )
     write_secondary_capture(
         sc_path,
@@ -120,8 +127,8 @@ def build_results(
         body_part="CHEST",
         lossy=lossy,
     )
-    for path in (seg_path, sr_path, sc_path):
-        verify_identity(path, identity)
+    for path, of in ((seg_path, identity), (sr_path, spoken), (sc_path, identity)):
+        verify_identity(path, of)
     return ResultSet(
         (
             seg.file(ResultKind.SEG, seg_path),

@@ -26,7 +26,7 @@ from dicomnode.report.content import (
 from dicomnode.report.correction_text import correction_remarks, edited_series
 from dicomnode.report.header import ObjectUids, SeriesReference, evidence, new_object
 from dicomnode.report.identity import Identity
-from dicomnode.report.part10 import write_part10
+from dicomnode.report.language import Language, write_document
 from dicomnode.report.prior_content import comparison, earlier_reports
 from dicomnode.report.provenance import Provenance
 from dicomnode.report.quantities import numbers_of, quantities_of, region_scores
@@ -54,10 +54,12 @@ def write_sr(
     predecessor: DocumentReference | None = None,
     course: Course | None = None,
     about: Sequence[tuple[Code, str]] = (),
+    words: Language | None = None,
 ) -> None:
     """Write the report that measures the segments of ``seg``, each number as ``measurements.json`` has it.
 
-    ``about`` is said of the source series, name and text.
+    ``about`` is said of the source series, name and text. ``words`` are its labels, English without; then the
+    elements of ``identity`` must be in UTF-8.
     """
     record = measurements_record(measurements)
     groups = [
@@ -102,7 +104,7 @@ def write_sr(
     complete_document(dataset, root, evidence(identity.study_instance_uid, references), predecessor)
     if course and course.changes:
         dataset.PertinentOtherEvidenceSequence = earlier_reports(course)
-    write_part10(path, dataset, identity.elements)
+    write_document(path, dataset, identity, words)
 
 
 def _values(segment: Segment, record: dict[str, Any]) -> dict[str, Any]:
