@@ -15,10 +15,12 @@ TYPE_MODULES = {
     "dicomnode.assemble.orientation",
     "dicomnode.assemble.refusal",
     "dicomnode.assemble.volume",
+    "dicomnode.segment.confidence",
     "dicomnode.segment.segmentation",
     "dicomnode.measure.measurements",
     "dicomnode.measure.priors",
     "dicomnode.measure.scores",
+    "dicomnode.measure.uncertainty",
     "dicomnode.report.provenance",
     "dicomnode.report.result_set",
 }

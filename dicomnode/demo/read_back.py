@@ -83,6 +83,10 @@ TOTAL_NAMES = {
 REGION_SCORES = {
     f"CT_SS_REGION_{int(region):02}": ("regions", region.name.lower(), "ct_ss") for region in Region
 }
+PROBABILITIES = {
+    "CT_SCORE_PROB": ("uncertainty", "ct_score_probability"),
+    "CT_SS_PROB": ("uncertainty", "ct_ss_probability"),
+}
 SEPARATE_LESION = "SEPARATE_LESION"
 
 ON_THE_SLICE_MM = 0.1
@@ -111,6 +115,8 @@ class ReportedValue:
         """Where ``measurements.json`` has the same number; empty for one it doesn't have."""
         if self.concept == SEPARATE_LESION:
             return "lesions", self.repeated, "volume_ml"
+        if self.concept in PROBABILITIES:
+            return PROBABILITIES[self.concept]
         if self.concept in REGION_SCORES:
             return REGION_SCORES[self.concept]
         region = REGIONS.get((self.finding, self.laterality), ())

@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dicomnode.measure.measurements import Lesion, LesionCensus
-from dicomnode.measure.severity import INVOLVEMENT_ML
 from dicomnode.segment.segmentation import Anatomy, Lobe, Segmentation, Side
+
+SIZABLE_ML = 0.1
+"""Separate lesions below this are not listed: a cube of 4.6 mm, about the smallest that readers mark."""
 
 LISTED_LESIONS = 5
 """So many lesions are listed at most; all are counted."""
@@ -31,7 +33,7 @@ def count_lesions(
     """
     lesions = anatomy.lesions
     sizes = np.bincount(lesions.numbers, minlength=1)[1:]
-    sizable = int(np.count_nonzero(sizes * voxel_ml >= INVOLVEMENT_ML))
+    sizable = int(np.count_nonzero(sizes * voxel_ml >= SIZABLE_ML))
     peripheral = 100 * float(lesions.outer.mean(dtype=np.float64)) if sizes.size else None
     listed = min(sizable, LISTED_LESIONS)
     return LesionCensus(len(sizes), sizable, peripheral, _list(listed, hu, segmentation, anatomy, voxel_ml))

@@ -5,12 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from dicomnode.measure.certainty import assess_certainty
 from dicomnode.measure.distribution import describe
 from dicomnode.measure.lesions import count_lesions
 from dicomnode.measure.literature import compare
-from dicomnode.measure.measurements import Measurements, Quality
+from dicomnode.measure.measurements import Measurements, Quality, RegionMeasurements
+from dicomnode.measure.pieces import find_pieces
 from dicomnode.measure.regions import LABELS, tally_lung
+from dicomnode.measure.scores import Comparison, Scores
 from dicomnode.measure.scoring import score
+from dicomnode.measure.uncertainty import Uncertainty, unknown
 from dicomnode.segment.segmentation import Anatomy, Region, Segmentation
 
 UNCERTAIN_LOBES = {"lobes_uncertain", "lungs_uncertain", "lungs_disagree", "one_lung"}
@@ -53,6 +57,13 @@ def measure_segmentation(
             voxel_ml,
             are_uncertain=bool(UNCERTAIN_LOBES & set(quality.flags)),
         )
+    literature = compare(
+        {
+            "lesion_extent_percent": total.lesion_extent_percent,
+            "lesion_weight_g": total.lesion_weight_g,
+            "ct_ss": scores.ct_ss if scores else None,
+        }
+    )
     return Measurements(
         total=total,
         sides=tally.sides(),
@@ -60,14 +71,34 @@ def measure_segmentation(
         scores=scores,
         distribution=describe(tally.hu_counts),
         lesions=count_lesions(hu, segmentation, anatomy, voxel_ml),
-        literature=compare(
-            {
-                "lesion_extent_percent": total.lesion_extent_percent,
-                "lesion_weight_g": total.lesion_weight_g,
-                "ct_ss": scores.ct_ss if scores else None,
-            }
-        ),
+        literature=literature,
         quality=quality,
+        uncertainty=_uncertainty(segmentation, anatomy, total, scores, literature, voxel_ml, quality),
+    )
+
+
+def _uncertainty(
+    segmentation: Segmentation,
+    anatomy: Anatomy,
+    total: RegionMeasurements,
+    scores: Scores | None,
+    literature: tuple[Comparison, ...],
+    voxel_ml: float,
+    quality: Quality,
+) -> Uncertainty:
+    confidence, box = segmentation.confidence, segmentation.box
+    if confidence is None:
+        return unknown()
+    maps = (segmentation.labels, segmentation.lobes, anatomy.regions, confidence.doubt)
+    labels, lobes, regions, doubt = (part[box] for part in maps)
+    thick_mm = max(quality.slice_thickness_mm or 0.0, quality.slice_spacing_mm)
+    return assess_certainty(
+        confidence.error,
+        find_pieces(labels, lobes, regions, doubt, voxel_ml),
+        total,
+        scores,
+        literature,
+        thick_mm if "thick_slices" in quality.flags else None,
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dicomnode.measure.scores import Comparison, Scores
+from dicomnode.measure.uncertainty import Uncertainty, unknown
 
 
 @dataclass(frozen=True)
@@ -243,6 +244,8 @@ class Measurements:
         Published cut-offs beside the values.
     quality:
         Quality of the input and of the masks.
+    uncertainty:
+        How sure the numbers are.
     """
 
     total: RegionMeasurements
@@ -253,6 +256,7 @@ class Measurements:
     lesions: LesionCensus
     literature: tuple[Comparison, ...]
     quality: Quality
+    uncertainty: Uncertainty = field(default_factory=unknown)
 
     def to_json(self) -> dict[str, Any]:
         """Nested dictionary under the measurement names of the contract."""
@@ -274,4 +278,5 @@ class Measurements:
             record["regions"] = {name: region.to_json() for name, region in self.scores.regions.items()}
         record["literature"] = {found.cut_off.name: found.to_json() for found in self.literature}
         record["quality"] = self.quality.to_json()
+        record["uncertainty"] = self.uncertainty.to_json()
         return record

@@ -10,6 +10,7 @@ from dicomnode.measure.severity import (
     CT_SCORE_LOBES,
     CT_SS_REGIONS,
     INVOLVEMENT_ML,
+    INVOLVEMENT_PERCENT,
     LOBE_BANDS,
     REGION_BANDS,
     bands_in_words,
@@ -27,7 +28,7 @@ RULES = (
     f"CT score (Pan et al. 2020), sum over five lobes by their lesion extent: {bands_in_words(LOBE_BANDS)}",
     f"CT-SS (Yang et al. 2020), sum over 20 regions by their lesion extent: {bands_in_words(REGION_BANDS)}. "
     "The regions are cut from the lobes by a rule of shares, not seen on the CT",
-    f"A lobe is involved from {INVOLVEMENT_ML:g} mL of lesion on",
+    f"A lobe is involved from {INVOLVEMENT_ML:g} mL and {INVOLVEMENT_PERCENT:g} % of lesion on",
 )
 
 
@@ -55,7 +56,7 @@ def score(
         ct_score=ct_score((extent, lesion_ml) for _, lesion_ml, extent in lobes.values())
         if complete
         else None,
-        involved_lobes=sum(is_involved(lesion_ml) for _, lesion_ml, _ in lobes.values())
+        involved_lobes=sum(is_involved(extent, lesion_ml) for _, lesion_ml, extent in lobes.values())
         if complete
         else None,
         ct_ss=ct_ss((extent, lesion_ml) for _, lesion_ml, extent in regions.values())

@@ -32,6 +32,7 @@ from dicomnode.report.uids import DEVICE_OBSERVER_UID
 CONTAINS = "CONTAINS"
 MODIFIER = "HAS CONCEPT MOD"
 CONTEXT = "HAS OBS CONTEXT"
+PROPERTY = "HAS PROPERTIES"
 
 
 def container(
@@ -74,6 +75,11 @@ def number(name: Code, value: float, unit: Code, *modifiers: ContentItem) -> Num
     if modifiers:
         item.ContentSequence = ContentSequence(list(modifiers))
     return item
+
+
+def bound(name: Code, value: float, unit: Code) -> NumContentItem:
+    """NUM item below a measurement: how far its true value may lie beside it (TID 310 of PS3.16)."""
+    return NumContentItem(name, value, unit, relationship_type=PROPERTY)
 
 
 def segment_reference(seg: ObjectUids, segment_number: int) -> ImageContentItem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -11,6 +12,7 @@ from dicomnode.measure.measurements import Measurements, RegionMeasurements
 from dicomnode.measure.priors import Course
 from dicomnode.measure.scores import Scores
 from dicomnode.report.canvas import MUTED, RULE, TEXT, WARNING, Canvas, Rgb
+from dicomnode.report.certainty_text import short_interval, short_score_interval
 from dicomnode.report.course import COURSE_HEIGHT, draw_alarm, draw_course
 from dicomnode.report.header import RESEARCH_USE
 from dicomnode.report.planes import (
@@ -24,6 +26,7 @@ from dicomnode.report.planes import (
     draw_plane,
 )
 from dicomnode.report.quality_text import flag_sentence, image_quality
+from dicomnode.report.record import measurements_record
 from dicomnode.report.text import ascii_text
 from dicomnode.segment.segmentation import Label, Segmentation
 
@@ -121,7 +124,8 @@ def _draw_header(
     masks = f"masks of model {model}, corrected by a person" if is_corrected else f"model {model}"
     line = canvas.shortened(f"{facts}   |   {masks}", 18, SCORES_LEFT - EDGE - 20)
     canvas.text(EDGE, 96, line, 18, MUTED)
-    _draw_scores(canvas, measurements.scores)
+    record = measurements_record(measurements)
+    _draw_scores(canvas, measurements.scores, record)
     total = measurements.total
     right = WIDTH - EDGE
     canvas.text(right, 66, f"{total.lesion_extent_percent:.1f} %", 54, align="right", bold=True)
@@ -130,21 +134,25 @@ def _draw_header(
     canvas.text(right - number_width - 18, 66, "GGO or consolidation", 18, MUTED, align="right")
     bar_left = right - 460
     canvas.shares((bar_left, 86, right, 98), _parts(total))
+    interval = short_interval(record) or "no interval: the error of these masks was not measured"
+    canvas.text(right, 118, interval, 16, MUTED, align="right")
 
 
-def _draw_scores(canvas: Canvas, scores: Scores | None) -> None:
+def _draw_scores(canvas: Canvas, scores: Scores | None, record: dict[str, Any]) -> None:
     """CT score and CT-SS where there are lobes, in the colour of a warning where those are uncertain."""
     if scores is None:
         return
-    for index, (name, value, highest) in enumerate(
-        (("CT score", scores.ct_score, 25), ("CT-SS", scores.ct_ss, 40))
+    for index, (name, key, value, highest) in enumerate(
+        (("CT score", "ct_score", scores.ct_score, 25), ("CT-SS", "ct_ss", scores.ct_ss, 40))
     ):
         x = SCORES_LEFT + index * SCORE_WIDTH
         canvas.text(x, 44, name, 18, MUTED)
         given = f"{value} / {highest}" if value is not None else "not given"
         canvas.text(x, 78, given, 28, WARNING if scores.are_uncertain else TEXT)
+        if interval := short_score_interval(key, record):
+            canvas.text(x, 98, interval, 15, MUTED)
     if scores.are_uncertain:
-        canvas.text(SCORES_LEFT, 100, "lobes uncertain", 15, WARNING)
+        canvas.text(SCORES_LEFT, 118, "lobes uncertain", 15, WARNING)
 
 
 def _draw_tile(

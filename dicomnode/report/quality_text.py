@@ -9,7 +9,7 @@ FLAG_SENTENCES = {
     "thick_slices": "Slices of 5 mm or more blur small lesions away and large ones out: "
     "a patient's lesions grew by 5 % at 5 mm, by 24 % at 10 mm.",
     "sparse_coverage": "The slices leave gaps between them: tissue in the gaps was not seen.",
-    "coarse_pixels": "Pixels of 2.5 mm or more: blurred vessels are taken for ground glass.",
+    "coarse_pixels": "Pixels of 2.5 mm or more: blurred vessels count as ground glass, scores are too high.",
     "noisy_image": "The image is very noisy (low dose): opacities are less sure than in other scans.",
     "sharp_kernel": "Sharp kernel: its noise and edges may be taken for opacities.",
     "soft_kernel": "Soft kernel: vessels and the borders of lesions are blurred.",

@@ -9,7 +9,7 @@ from highdicom.sr.value_types import ContentItem
 from pydicom.sr.coding import Code
 
 from dicomnode.report import codes
-from dicomnode.report.content import MODIFIER, code, number
+from dicomnode.report.content import MODIFIER, bound, code, number
 from dicomnode.report.segments import LOBES, SIDES, Segment
 from dicomnode.segment.segmentation import REGIONS_OF_LOBE, Lobe
 
@@ -43,8 +43,10 @@ LUNG_QUANTITIES: dict[str, Quantity] = {
     "lesion_volume_ml": REGION_QUANTITIES["lesion_volume_ml"],
     "lesion_weight_g": REGION_QUANTITIES["lesion_weight_g"],
     "ct_score": (codes.CT_SCORE, codes.range_unit(25), False),
+    "ct_score_probability": (codes.CT_SCORE_PROBABILITY, ONE, False),
     "involved_lobes": (codes.INVOLVED_LOBES, codes.range_unit(5), False),
     "ct_ss": (codes.CT_SS, codes.range_unit(40), False),
+    "ct_ss_probability": (codes.CT_SS_PROBABILITY, ONE, False),
     **REGION_QUANTITIES,
     "lesion_count": (codes.NUMBER_OF_LESIONS, ONE, False),
     "sizable_lesion_count": (codes.SIZABLE_LESIONS, ONE, False),
@@ -103,15 +105,36 @@ def quantities_of(segment: Segment) -> dict[str, Quantity]:
     return REGION_QUANTITIES if segment in SIDES else LUNG_QUANTITIES
 
 
-def numbers_of(quantities: Mapping[str, Quantity], values: Mapping[str, object]) -> list[ContentItem]:
-    """A NUM item for each quantity that has a value."""
+def numbers_of(quantities: Mapping[str, Quantity], values: Mapping[str, Any]) -> list[ContentItem]:
+    """A NUM item for each quantity that has a value, with its 95 % interval where there is one."""
     items: list[ContentItem] = []
     for name, (concept, unit, is_mean) in quantities.items():
         value = values.get(name)
         if isinstance(value, int | float):
             modifiers = [code(codes.DERIVATION, codes.MEAN, MODIFIER)] if is_mean else []
-            items.append(number(concept, value, unit, *modifiers))
+            bounds = _bounds(value, unit, interval_of(name, values.get("uncertainty", {})))
+            items.append(number(concept, value, unit, *modifiers, *bounds))
     return items
+
+
+def interval_of(name: str, uncertainty: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The 95 % bounds of the measure ``name`` in the record's ``uncertainty``, if it has some."""
+    measure, _, unit = name.rpartition("_")
+    for low, high in ((f"{name}_low", f"{name}_high"), (f"{measure}_low_{unit}", f"{measure}_high_{unit}")):
+        if low in uncertainty:
+            return uncertainty[low], uncertainty[high]
+    return None
+
+
+def _bounds(value: float, unit: Code, interval: tuple[float, float] | None) -> list[ContentItem]:
+    """By how much the true value may be larger and smaller (TID 310)."""
+    if interval is None:
+        return []
+    low, high = interval
+    return [
+        bound(codes.UPPER_UNCERTAINTY, round(high - value, 3), unit),
+        bound(codes.LOWER_UNCERTAINTY, round(value - low, 3), unit),
+    ]
 
 
 def region_scores(segment: Segment, values: Mapping[str, Any]) -> list[ContentItem]:

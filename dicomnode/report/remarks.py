@@ -9,6 +9,7 @@ from highdicom.sr.value_types import ContentItem
 from dicomnode.measure.measurements import Measurements
 from dicomnode.measure.scores import Comparison, Scores
 from dicomnode.report import codes
+from dicomnode.report.certainty_text import certainty_sentences, probability_above
 from dicomnode.report.content import text
 from dicomnode.report.header import RESEARCH_USE
 from dicomnode.report.quality_text import flag_sentence, image_quality
@@ -37,6 +38,7 @@ def remarks(measurements: Measurements, record: dict[str, Any]) -> list[ContentI
         text(codes.INTENDED_USE, RESEARCH_USE),
         *(text(codes.QUALITY_FLAG, flag) for flag in flags),
         *(text(codes.SEPARATE_LESION, lesion_sentence(lesion)) for lesion in record["lesions"]),
+        *(text(codes.CERTAINTY, sentence) for sentence in certainty_sentences(record)),
         *(text(codes.SCORES, sentence) for sentence in score_sentences(measurements.scores)),
         *(text(codes.PUBLISHED_CUT_OFF, _sentence(found, record)) for found in measurements.literature),
         text(codes.IMAGE_QUALITY, image_quality(quality)),
@@ -63,9 +65,10 @@ def _sentence(found: Comparison, record: dict[str, Any]) -> str:
     unit = f" {cut_off.unit}" if cut_off.unit else ""
     where = "above" if found.is_above else "not above"
     measured = f"{NAMES[cut_off.measure]} {record[cut_off.measure]}{unit}"
+    likely = probability_above(cut_off.name, record)
     return (
-        f"{measured} is {where} {cut_off.value:g}{unit}; values above went with {cut_off.association} in "
-        f"{cut_off.source}"
+        f"{measured} is {where} {cut_off.value:g}{unit}{likely}; values above went with "
+        f"{cut_off.association} in {cut_off.source}"
     )
 
 

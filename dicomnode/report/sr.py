@@ -114,7 +114,10 @@ def _values(segment: Segment, record: dict[str, Any]) -> dict[str, Any]:
         return record["lobes"].get(segment.key, {}) | of_both
     if segment in SIDES:
         return dict(record["sides"].get(segment.key, {}))
-    return record | {"volume_ml": record["lung_volume_ml"], "mean_hu": record["lung_mean_hu"]}
+    probabilities = {
+        name: value for name, value in record["uncertainty"].items() if name.endswith("_probability")
+    }
+    return record | probabilities | {"volume_ml": record["lung_volume_ml"], "mean_hu": record["lung_mean_hu"]}
 
 
 def _group(

@@ -20,7 +20,7 @@ from dicomnode.segment.card_file import (
     sha256_of,
     verify_weights,
 )
-from dicomnode.segment.interval import IntervalCalibration
+from dicomnode.segment.confidence import ErrorModel
 from dicomnode.segment.segmentation import ModelIdentity
 
 __all__ = ["CARD_FILE", "ModelError", "sha256_of"]  # what the cards' readers need beside the cards
@@ -229,7 +229,7 @@ class ModelCard(WithWeights):
     weights: Weights
     postprocessing: Postprocessing
     figures: tuple[Figures, ...]
-    interval: IntervalCalibration | None = None
+    error: ErrorModel | None = None
 
 
 def models_directory() -> Path:
@@ -301,7 +301,7 @@ def read_card(directory: Path) -> ModelCard:
         directory,
         preprocessing=Preprocessing,
         postprocessing=Postprocessing,
-        interval=IntervalCalibration,
+        error=ErrorModel,
     )
 
 

@@ -53,6 +53,14 @@ class Probabilities:
     lung: NDArray[np.uint8] | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Found:
+    """Label map (values of ``Label``), and the stored probability of lesion (see :func:`as_byte`)."""
+
+    labels: NDArray[np.uint8]
+    levels: NDArray[np.uint8]
+
+
 def as_byte(probability: float) -> int:
     """A probability as :class:`Probabilities` stores it."""
     return round(probability * STEPS)
@@ -174,7 +182,23 @@ class LesionModel:
         batch_size: int = BATCH_SLICES,
         progress: Callable[[float], None] | None = None,
     ) -> NDArray[np.uint8]:
-        """Label map (values of ``Label``) of a volume; parameters as in :meth:`probabilities`.
+        """Label map (values of ``Label``) of a volume; see :meth:`search`."""
+        found = self.search(
+            hu, lung, spacing_mm, lung_known=lung_known, batch_size=batch_size, progress=progress
+        )
+        return found.labels
+
+    def search(
+        self,
+        hu: NDArray[np.int16],
+        lung: NDArray[np.bool_],
+        spacing_mm: tuple[float, float, float],
+        *,
+        lung_known: bool = True,
+        batch_size: int = BATCH_SLICES,
+        progress: Callable[[float], None] | None = None,
+    ) -> Found:
+        """Labels and probabilities of a volume; parameters as in :meth:`probabilities`.
 
         Lesions below the card's minimum volume are dropped, the others split by the network or by HU.
         Of a network that finds lungs the parts count that touch ``lung``; if they are less than half of it,
@@ -202,7 +226,7 @@ class LesionModel:
         labels = np.where(lung, np.uint8(Label.NORMAL_LUNG), np.uint8(Label.BACKGROUND))
         labels[lesion] = Label.GROUND_GLASS
         labels[consolidation] = Label.CONSOLIDATION
-        return labels
+        return Found(labels, found.lesion)
 
 
 def meanings(logits: Tensor, rules: Postprocessing) -> list[Tensor]:

@@ -11,6 +11,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from dicomnode.segment.confidence import Confidence
+
 
 class Label(IntEnum):
     """Values of the label map. Every value but background lies inside the lung."""
@@ -112,6 +114,8 @@ class Segmentation:
         Identity of the model.
     flags:
         What the reader must know about the masks.
+    confidence:
+        The model's measured errors and its doubt; ``None`` where no error was measured.
 
     Raises
     ------
@@ -124,6 +128,7 @@ class Segmentation:
     lobes: NDArray[np.uint8]
     model: ModelIdentity
     flags: tuple[QualityFlag, ...] = ()
+    confidence: Confidence | None = None
 
     def __post_init__(self) -> None:
         for name, array, top in (
@@ -143,6 +148,8 @@ class Segmentation:
                 )
         if not np.array_equal(self.labels > 0, self.sides > 0):
             raise ValueError("Segmentation: each voxel with a label needs a side and the other way round")
+        if self.confidence is not None and self.confidence.doubt.shape != self.labels.shape:
+            raise ValueError("Segmentation: the doubt map has another shape than the labels")
         if np.any((self.lobes > 0) & (self.sides == 0)):
             raise ValueError("Segmentation: a voxel has a lobe but lies outside both lungs")
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from dicomnode.assemble.orientation import AxisOrder
 from dicomnode.assemble.volume import Volume
 from dicomnode.segment.card import ModelCard, load_installed_card
-from dicomnode.segment.lesions import LesionModel, choose_device
+from dicomnode.segment.confidence import Confidence, doubt_in_place
+from dicomnode.segment.lesions import Found, LesionModel, as_byte, choose_device
 from dicomnode.segment.lobe_card import LobeCard, installed_lobe_card
 from dicomnode.segment.lobes import LobeModel
 from dicomnode.segment.lung_card import LUNGS, LungCard, installed_lung_card
@@ -121,9 +122,10 @@ class Segmenter:
         tell("lungs", 0.0)
         lungs = find_lungs(hu, spacing_mm, lambda done: tell("lungs", done), self._lungs)
         tell("lesions", 0.0)
-        labels = self._lesions.label(
+        found = self._lesions.search(
             hu, lungs.sides > 0, spacing_mm, progress=lambda done: tell("lesions", done)
         )
+        labels = found.labels
         sides = lungs.sides
         if self.card.postprocessing.finds_lungs:
             sides = sides_of(labels > 0, sides)
@@ -134,7 +136,16 @@ class Segmenter:
             lobes=np.ascontiguousarray(order.from_patient(lobes)),
             model=self.card.identity,
             flags=(*lungs.flags, *flags),
+            confidence=self._confidence(found, order),
         )
+
+    def _confidence(self, found: Found, order: AxisOrder) -> Confidence | None:
+        error = self.card.error
+        if error is None:
+            return None
+        low, high = (as_byte(probability) for probability in (error.low_probability, error.high_probability))
+        doubt_in_place(found.levels, found.labels, low, high)
+        return Confidence(error, np.ascontiguousarray(order.from_patient(found.levels)))
 
     def _find_lobes(
         self, sides: NDArray[np.uint8], spacing_mm: tuple[float, float, float], tell: Progress

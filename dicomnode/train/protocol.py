@@ -147,15 +147,15 @@ class Folds:
         return own or None
 
 
-def read_ensemble(directory: Path) -> tuple[EnsembleProtocol, Folds] | None:
-    """Protocol and folds of the model in ``directory``; ``None`` if it is no ensemble.
+def read_ensemble(directory: Path, file: str = TRAINING_FILE) -> tuple[EnsembleProtocol, Folds] | None:
+    """Protocol and folds in ``file`` of the model in ``directory``; ``None`` if it is no ensemble.
 
     Raises
     ------
     DataError
         As :func:`read_protocol`.
     """
-    path = directory / TRAINING_FILE
+    path = directory / file
     document = read_document(path)
     if "folds" not in document:
         return None

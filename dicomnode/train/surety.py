@@ -1,76 +1,91 @@
-"""Calibrates a model's volume interval: ``python -m dicomnode.train.surety MODEL --data DIR``.
+"""Measures how far a model is off on cases it never saw: ``python -m dicomnode.train.surety --table CSV``.
 
-Prints the card's [interval] from the patients that each member of the ensemble had not seen, and how many of
-them the interval covers when it is calibrated without them.
+Prints the ``[error]`` of a model's card and how many truths its intervals cover when the case in question is
+left out. The table comes from a cross-validated training, each case judged by the member that never saw it:
+
+    dicomnode train best --protocol cross_validation.toml --data DATA --out RUN
+    python -m dicomnode.train.surety --table models/best/held_out.csv --trained RUN --data DATA
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from dicomnode.segment.card import load_card, models_directory
-from dicomnode.segment.interval import calibrate_interval, volume_at_ml, volume_interval_ml
-from dicomnode.segment.lesions import LesionModel, as_byte
+from dicomnode.segment.card import ModelError, load_card
+from dicomnode.segment.lesions import LesionModel
 from dicomnode.train.cases import DataError, LabelledCase
-from dicomnode.train.datasets import load_cases
-from dicomnode.train.evaluation import ASSUMED_THICKNESS_MM
+from dicomnode.train.clahe import OTHER_SCANNERS
+from dicomnode.train.ensemble_training import EXAMPLES_FILE, LINEAR, MEDSEG
+from dicomnode.train.error_fit import HIGH, LOW, card_section, coverage, fit_error
+from dicomnode.train.held_out import Part, find_parts, read_parts, write_parts
+from dicomnode.train.linear import load_linear
+from dicomnode.train.medseg import load_medseg
+from dicomnode.train.mixture import HU, LESION, LUNG, Example
 from dicomnode.train.protocol import read_ensemble
 
-LOW, HIGH = 0.2, 0.8
 
-Volumes = tuple[float, float, float, float]
-"""True, found, at low and at high probability, in mL."""
-
-
-def main() -> None:
-    """Print calibration and coverage."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", help="name of an installed ensemble")
-    parser.add_argument("--data", type=Path, required=True, help="folder of labelled patients")
+def main() -> int:
+    """Make the table if it is wanted; print calibration and coverage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--table", type=Path, required=True, help="held-out cases (CSV), read or made")
+    parser.add_argument("--trained", type=Path, help="make the table: folder of a cross-validated training")
+    parser.add_argument("--data", type=Path, help="folder of the labelled sets, to make the table")
     arguments = parser.parse_args()
-    directory = models_directory() / arguments.model
-    ensemble = read_ensemble(directory)
-    if ensemble is None:
-        raise DataError(f"{arguments.model} is no ensemble with folds")
-    model = LesionModel(load_card(directory))
-    volumes: dict[str, Volumes] = {}
-    for case in load_cases(arguments.data):
+    try:
+        if arguments.trained is not None:
+            write_parts(held_out_parts(arguments.trained, arguments.data), arguments.table)
+        parts = read_parts(arguments.table)
+        print(card_section(fit_error(parts)))
+        for line in coverage(parts):
+            print(f"# {line}")
+    except (DataError, ModelError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def held_out_parts(trained: Path, data: Path | None) -> list[Part]:
+    """Every case of the folds, as the members find it that never saw it.
+
+    Raises
+    ------
+    DataError
+        If the folder holds no ensemble with folds, or there are no data.
+    """
+    ensemble = read_ensemble(trained)
+    if ensemble is None or data is None:
+        raise DataError(f"{trained} must be an ensemble with folds, and --data name the labelled sets")
+    model, parts = LesionModel(load_card(trained)), []
+    for case in labelled_cases(trained, data, model.card.preprocessing.spacing_mm):
         judges = ensemble[1].judges(case.name)
         if judges is not None:
             model.choose_members(judges)
-            volumes[case.name] = case_volumes_ml(model, case)
-            print(case.name, " ".join(f"{value:.1f}" for value in volumes[case.name]))
-    calibration = calibrate_interval(list(volumes.values()), LOW, HIGH)
-    print("\n[interval]")
-    for name, value in vars(calibration).items():
-        print(f"{name} = {value:.4g}" if isinstance(value, float) else f"{name} = {value}")
-    covered = 0
-    for name, (true, found, at_low, at_high) in volumes.items():
-        others = [entry for other, entry in volumes.items() if other != name]
-        low, high = volume_interval_ml(found, at_low, at_high, calibrate_interval(others, LOW, HIGH))
-        covered += low <= true <= high
-        print(f"# {name}: true {true:.1f}, found {found:.1f}, interval {low:.1f} to {high:.1f} mL")
-    print(f"# {covered} of {len(volumes)} patients covered when calibrated without them")
+            parts += find_parts(model, case, LOW, HIGH)
+            print(f"{case.name}: {len(case.hu)} slices", file=sys.stderr)
+    return parts
 
 
-def case_volumes_ml(model: LesionModel, case: LabelledCase) -> Volumes:
-    """The case's true volume and what the model finds at its own, the low and the high probability."""
-    spacing = (ASSUMED_THICKNESS_MM, case.spacing_mm, case.spacing_mm)
-    voxel_ml = float(np.prod(spacing)) / 1000
-    threshold = model.card.postprocessing.probability_threshold
-    sums = np.zeros(4)
-    for hu, lung, lesion in zip(case.hu, case.lung, case.lesion, strict=True):
-        levels = model.probabilities(hu[None], lung[None], spacing, lung_known=case.lung_known).lesion
-        sums += (
-            lesion.sum() * voxel_ml,
-            *(volume_at_ml(levels, as_byte(probability), voxel_ml) for probability in (threshold, LOW, HIGH)),
-        )
-    true, found, at_low, at_high = (float(value) for value in sums)
-    return true, found, at_low, at_high
+def labelled_cases(trained: Path, data: Path, spacing_mm: float | None) -> Iterator[LabelledCase]:
+    """Patients and slices with masks; those of other scanners in the HU that the training gave them."""
+    yield from load_linear(data / LINEAR)
+    yield from load_medseg(data / MEDSEG)
+    prepared = trained / EXAMPLES_FILE
+    if spacing_mm is None or not prepared.exists():
+        raise DataError(f"{prepared} is missing: train the model into that folder first")
+    examples: dict[str, list[Example]] = torch.load(prepared, weights_only=False)
+    for name in OTHER_SCANNERS:
+        planes = [example.planes for example in examples.get(name, [])]
+        if planes:
+            hu = [plane[HU].numpy().round().astype(np.int16) for plane in planes]
+            lung, lesion = ([plane[kind].numpy() > 0.5 for plane in planes] for kind in (LUNG, LESION))
+            yield LabelledCase(name, hu, lung, lesion, spacing_mm)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -74,12 +74,13 @@ def train_model(
     """
     source = (models_directory() if models is None else models) / name
     card = read_card(source)
-    ensemble = read_ensemble(source)
+    ensemble = read_ensemble(source, protocol_file)
     if ensemble is not None:
         if epochs is not None:
             ensemble = (replace(ensemble[0], epochs=epochs), ensemble[1])
         train_ensemble(card, *ensemble, data, out, minutes=minutes, resume=resume, progress=progress)
-        return export_card(card, out)
+        shutil.copy(source / protocol_file, out / TRAINING_FILE)
+        return export_card(card, out, members=len(ensemble[1].folds))
     protocol, split = read_protocol(source, fold, protocol_file)
     if epochs is not None:
         protocol = Protocol(**{**vars(protocol), "epochs": epochs})
@@ -129,16 +130,24 @@ def export_model(state: TrainingState, card: ModelCard, out: Path) -> ModelCard:
     return export_card(card, out)
 
 
-def export_card(card: ModelCard, out: Path) -> ModelCard:
-    """The card of the weights in ``out``, with the protocol; figures of older weights are left out."""
+def export_card(card: ModelCard, out: Path, members: int | None = None) -> ModelCard:
+    """The card of the weights in ``out``, with the protocol; figures of older weights are left out.
+
+    ``members`` is how many networks an ensemble has, if that is not what its card says.
+    """
     write_card(card.directory, card.name, card.weights.file, out)
+    if members is not None:
+        path = out / CARD_FILE
+        text = path.read_text(encoding="utf-8")
+        path.write_text(re.sub(r"^members = .*$", f"members = {members}", text, flags=re.MULTILINE), "utf-8")
     return read_card(out)
 
 
 def write_card(source: Path, name: str, weights_file: str, out: Path) -> None:
     """Card and protocol of the model in ``source`` beside the weights in ``out``, without older figures."""
     text = card_path(source).read_text(encoding="utf-8")
-    text = re.sub(r"\[\[figures\]\].*?(?=^\[(?!\[figures)|\Z)", "", text, flags=re.DOTALL | re.MULTILINE)
+    for older in (r"\[\[figures\]\]", r"\[error\]"):
+        text = re.sub(rf"^{older}.*?(?=^\[|\Z)", "", text, flags=re.DOTALL | re.MULTILINE)
     digest = sha256_of(out / weights_file)
     text, replaced = re.subn(r'^sha256 = ".*"$', f'sha256 = "{digest}"', text, flags=re.MULTILINE)
     if replaced != 1:

@@ -184,8 +184,8 @@ def independent_scores(seg: Dataset, volume: Volume) -> dict[tuple[str, str, str
     for kind in LOBES:
         share = 100 * (masks[kind] & masks[LESION]).sum() / masks[kind].sum()
         bands = sum(map(int, (share >= 5, share > 25, share >= 50, share > 75)))
-        involved = (masks[kind] & masks[LESION]).sum() * float(np.prod(volume.spacing_mm)) >= 100
-        scored[*kind, "LOBE_SCORE"] = float(1 + bands) if involved else 0.0
+        lesion_mm3 = (masks[kind] & masks[LESION]).sum() * float(np.prod(volume.spacing_mm))
+        scored[*kind, "LOBE_SCORE"] = float(1 + bands) if lesion_mm3 >= 1000 and share >= 0.5 else 0.0
     hu = volume.hu[masks[LUNGS]].astype(np.float64)
     return scored | {
         (*LUNGS, "CT_SCORE"): sum(scored.values()),

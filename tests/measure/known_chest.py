@@ -81,20 +81,24 @@ class Chest:
 
     def measured(self, flags: tuple[str, ...] = ()) -> Measurements:
         """All measures of the chest."""
-        segmentation = self.segmentation()
-        spacing = np.linalg.norm(self.affine[:3, :3], axis=0)
-        quality = assess_quality(
-            slice_thickness_mm=None,
-            slice_spacing_mm=float(spacing[2]),
-            slices=self.hu.shape[0],
-            kernel=None,
-            contrast=None,
-            further_flags=flags,
-        )
-        voxel_ml = float(np.prod(spacing)) / 1000
-        return measure_segmentation(
-            self.hu, segmentation, find_anatomy(segmentation, self.affine), voxel_ml, quality
-        )
+        return measure_chest(self, self.segmentation(), flags)
+
+
+def measure_chest(chest: Chest, segmentation: Segmentation, flags: tuple[str, ...] = ()) -> Measurements:
+    """All measures of a chest with these masks."""
+    spacing = np.linalg.norm(chest.affine[:3, :3], axis=0)
+    quality = assess_quality(
+        slice_thickness_mm=None,
+        slice_spacing_mm=float(spacing[2]),
+        slices=chest.hu.shape[0],
+        kernel=None,
+        contrast=None,
+        further_flags=flags,
+    )
+    voxel_ml = float(np.prod(spacing)) / 1000
+    return measure_segmentation(
+        chest.hu, segmentation, find_anatomy(segmentation, chest.affine), voxel_ml, quality
+    )
 
 
 def healthy(with_lobes: bool = True) -> Chest:

@@ -57,6 +57,7 @@ CONTRACT = REGION | {
     "lesions",
     "sides",
     "literature",
+    "uncertainty",
     "quality",
 }
 OF_LOBES = {"ct_score", "involved_lobes", "ct_ss", "scores_uncertain", "lobes", "regions"}

@@ -22,16 +22,16 @@ def counts(parts: int, lesion: int, total: int = 1000) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("per_mille", "of_lobe"),
-    [(0, 0), (1, 1), (49, 1), (50, 2), (250, 2), (251, 3), (499, 3), (500, 4), (750, 4), (751, 5), (1000, 5)],
+    [(0, 0), (4, 0), (5, 1), (49, 1), (50, 2), (250, 2), (251, 3), (499, 3), (500, 4), (750, 4), (1000, 5)],
 )
 def test_lobes_at_each_boundary(per_mille: int, of_lobe: int) -> None:
     scores = score(counts(6, per_mille), counts(21, 0), 1.0, are_uncertain=False)
     assert set(scores.lobes.values()) == {of_lobe}
     assert scores.ct_score == 5 * of_lobe
-    assert scores.involved_lobes == (5 if per_mille else 0)
+    assert scores.involved_lobes == (5 if per_mille >= 5 else 0)
 
 
-@pytest.mark.parametrize(("per_mille", "of_region"), [(0, 0), (1, 1), (499, 1), (500, 2), (1000, 2)])
+@pytest.mark.parametrize(("per_mille", "of_region"), [(0, 0), (4, 0), (5, 1), (499, 1), (500, 2), (1000, 2)])
 def test_regions_at_each_boundary(per_mille: int, of_region: int) -> None:
     scores = score(counts(6, 0), counts(21, per_mille), 1.0, are_uncertain=False)
     assert {region.ct_ss for region in scores.regions.values()} == {of_region}
@@ -71,5 +71,12 @@ def test_whole_lobes_of_lesion_reach_the_top_and_one_lobe_gives_its_regions() ->
 
 def test_the_rules_name_every_boundary() -> None:
     rules = " ".join(score(counts(6, 0), counts(21, 0), 1.0, are_uncertain=False).rules)
-    for words in ("below 5 %", "5 to 25 %", "above 25 to below 50 %", "50 to 75 %", "above 75 %", "0.1 mL"):
+    for words in (
+        "below 5 %",
+        "5 to 25 %",
+        "above 25 to below 50 %",
+        "50 to 75 %",
+        "above 75 %",
+        "1 mL or 0.5 %",
+    ):
         assert words in rules

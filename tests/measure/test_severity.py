@@ -10,6 +10,7 @@ from dicomnode.measure.severity import (
     CT_SCORE_MAXIMUM,
     CT_SS_MAXIMUM,
     INVOLVEMENT_ML,
+    INVOLVEMENT_PERCENT,
     ct_score,
     ct_ss,
     is_involved,
@@ -24,7 +25,8 @@ shares = st.floats(0, 100)
 @pytest.mark.parametrize(
     ("extent", "score"),
     [
-        (0.001, 1),
+        (0.499, 0),
+        (0.5, 1),
         (4.999, 1),
         (5, 2),
         (25, 2),
@@ -43,14 +45,15 @@ def test_a_lobe_at_each_boundary(extent: float, score: int) -> None:
     assert lobe_score(extent, BIG_ML) == score
 
 
-@pytest.mark.parametrize(("extent", "score"), [(0.001, 1), (49.999, 1), (50, 2), (100, 2)])
+@pytest.mark.parametrize(("extent", "score"), [(0.499, 0), (0.5, 1), (49.999, 1), (50, 2), (100, 2)])
 def test_a_region_at_each_boundary(extent: float, score: int) -> None:
     assert region_score(extent, BIG_ML) == score
 
 
 def test_noise_involves_nothing_whatever_its_share() -> None:
-    assert not is_involved(INVOLVEMENT_ML - 1e-9)
-    assert is_involved(INVOLVEMENT_ML)
+    assert is_involved(INVOLVEMENT_PERCENT, INVOLVEMENT_ML)
+    assert not is_involved(100, INVOLVEMENT_ML - 1e-9)
+    assert not is_involved(INVOLVEMENT_PERCENT - 1e-9, 1000)
     assert lobe_score(60, INVOLVEMENT_ML / 2) == 0
     assert region_score(60, INVOLVEMENT_ML / 2) == 0
 

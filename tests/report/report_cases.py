@@ -21,6 +21,7 @@ from dicomnode.report.provenance import Provenance
 from dicomnode.report.result_set import DocumentReference, ResultFile
 from dicomnode.report.results import build_results
 from dicomnode.segment.anatomy import find_anatomy
+from dicomnode.segment.confidence import SURE, Confidence, ErrorModel
 from dicomnode.segment.segmentation import ModelIdentity, QualityFlag, Segmentation
 
 MODEL = ModelIdentity("test_threshold", "1.2", "ab" * 32)
@@ -145,10 +146,17 @@ def make_case(
     sides: NDArray[np.uint8],
     lobes: NDArray[np.uint8] | None = None,
     flags: tuple[QualityFlag, ...] = (),
+    error: ErrorModel | None = None,
 ) -> Case:
-    """Segmentation and measurements on a volume."""
+    """Segmentation and measurements on a volume; with ``error`` the model doubts none of its lesions."""
+    doubt = np.where((labels == 2) | (labels == 3), np.uint8(SURE), np.uint8(0))
     segmentation = Segmentation(
-        labels, sides, np.zeros_like(labels) if lobes is None else lobes, MODEL, flags
+        labels,
+        sides,
+        np.zeros_like(labels) if lobes is None else lobes,
+        MODEL,
+        flags,
+        None if error is None else Confidence(error, doubt),
     )
     quality = assess_quality(
         slice_thickness_mm=volume.acquisition.slice_thickness_mm,

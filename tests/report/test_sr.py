@@ -225,7 +225,13 @@ def test_scores_are_those_of_measurements_json_with_the_table_they_follow(
     by_region = [int(v) for lobe in lobes for c, v in lobe.items() if c.startswith("CT_SS_REGION")]
     assert len(by_region) == 20 and sum(by_region) == record["ct_ss"] > 0
     rules = " ".join(texts(report, "Scores"))
-    for words in ("1 below 5 %", "3 above 25 to below 50 %", "5 above 75 %", "2 50 % and more", "0.1 mL"):
+    for words in (
+        "1 below 5 %",
+        "3 above 25 to below 50 %",
+        "5 above 75 %",
+        "2 50 % and more",
+        "1 mL or 0.5 %",
+    ):
         assert words in rules
     assert "Uncertain" not in rules
     assert not [i for i in items(report) if i.ConceptNameCodeSequence[0].CodeValue == "SCORE_CERTAINTY"]
