@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -17,10 +18,13 @@ from pydicom.dataset import Dataset
 from dicomnode.demo.node_process import AE_TITLE, NodeProcess
 from dicomnode.demo.orthanc import OrthancPacs, find_orthanc, free_port
 from dicomnode.demo.pacs_client import PacsClient
+from dicomnode.demo.read_back import segment_masks
 from dicomnode.phantom import LesionSpec, PhantomSpec, build_phantom, write_series
 from dicomnode.segment.segmentation import Lobe
+from tests.correct.viewer import LABELS, save
 from tests.dicom_network import installed
 from tests.end_to_end.conftest import Hospital
+from tests.end_to_end.test_correction import Study
 from tests.end_to_end.test_late_slice import reports, send
 
 DAYS = {"20240101": 40.0, "20240108": 160.0, "20240115": 80.0, "20240122": 60.0}
@@ -56,6 +60,18 @@ class Site(Hospital):
         self.wait_for(self.series_of(day, files), "delivering", "delivered")
         status = self.series()[self.series_of(day, files)]
         directory = Path(self.dicomnode("show", status["id"])["directory"])
+        record: dict[str, Any] = json.loads((directory / "measurements.json").read_text(encoding="utf-8"))
+        return record
+
+    def correct(self, day: str, files: dict[str, list[Path]], scratch: Path) -> dict[str, Any]:
+        """Take half of the GGO away, as a person does it in a viewer; the measurements.json of that."""
+        study = Study(self, files[day])
+        (seg,) = study.objects("SEG").values()
+        ggo = segment_masks(seg, study.volume)["112120", ""]
+        ggo[: int(np.median(np.nonzero(ggo)[0]))] = False
+        edited = save(files[day], {LABELS["ggo"]: ggo}, scratch / "edited.dcm")
+        status = study.correct(edited)
+        directory = Path(self.dicomnode("show", str(status["id"]))["directory"])
         record: dict[str, Any] = json.loads((directory / "measurements.json").read_text(encoding="utf-8"))
         return record
 
@@ -114,6 +130,9 @@ def test_a_patient_is_followed_over_nodes_and_without_a_pacs(
         assert since["change"][name] == pytest.approx(grown[name] - alone[name], abs=2e-3), name
     assert since["change"]["lesion_volume_ml"] > 60
     site.report(second, files)
+    corrected = site.correct(second, files, tmp_path)
+    assert compared(corrected) == [("2024-01-01", 7, "ledger")]
+    assert 0 < corrected["lesion_volume_ml"] < 0.9 * grown["lesion_volume_ml"]
     assert "SERIAL-7" not in site.log()
     site.old.kill()
 
@@ -121,7 +140,10 @@ def test_a_patient_is_followed_over_nodes_and_without_a_pacs(
     site.new.start()
     shrunk = site.measure(third, files)
     assert compared(shrunk) == [("2024-01-01", 14, "pacs"), ("2024-01-08", 7, "pacs")]
-    assert shrunk["prior"][1]["change"]["lesion_volume_ml"] < shrunk["prior"][0]["change"]["lesion_volume_ml"]
+    assert shrunk["prior"][0]["change"]["lesion_volume_ml"] > 0
+    last = shrunk["prior"][1]
+    assert last["values"]["lesion_volume_ml"] == corrected["lesion_volume_ml"], "a person had the last word"
+    assert "corrected_by_hand" in last["flags"] and "corrected_by_hand" not in shrunk["prior"][0]["flags"]
     assert shrunk["prior_search"]["flags"] == ["birth_date_unknown"], "phantoms have none"
     assert list(site.series()) == [site.series_of(third, files)], "reports that were fetched are no series"
     report = site.report(third, files)

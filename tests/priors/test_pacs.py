@@ -1,10 +1,11 @@
-"""Earlier reports at a real PACS: Orthanc, asked by C-FIND and C-GET or C-MOVE."""
+"""Earlier reports at real archives, Orthanc and dcmqrscp: asked by C-FIND and C-GET or C-MOVE."""
 
 from __future__ import annotations
 
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -25,17 +26,25 @@ from dicomnode.receive.expected import ExpectedInstances
 from dicomnode.receive.server import ServerSettings, StorageServer
 from dicomnode.report.own_report import scan_of
 from dicomnode.spool.spool import Spool
-from tests.dicom_network import DECODABLE, free_port, installed
+from tests.dicom_network import DECODABLE, free_port, installed, is_listening, until
 from tests.priors.serial_scans import SerialScan, make_scan
 
 WAYS: tuple[Method, ...] = ("get", "move")
 
 
+@dataclass(frozen=True)
+class Archive:
+    """A query/retrieve SCP on loopback."""
+
+    ae_title: str
+    port: int
+
+
 @dataclass
 class Site:
-    """Orthanc, and a node that knows it and that it knows."""
+    """An archive, and a node that knows it and that it knows."""
 
-    pacs: OrthancPacs
+    pacs: Archive
     server: StorageServer
     spool: Spool
     expected: ExpectedInstances
@@ -55,19 +64,56 @@ class Site:
         return searcher.begin("none", 1, [scan.source]).findings()
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+@contextmanager
+def dcmqrscp(folder: Path, node_port: int) -> Iterator[Archive]:
+    """The archive of dcmtk: it knows fewer keys than Orthanc."""
+    port, storage = free_port(), folder / "storage"
+    storage.mkdir(parents=True)
+    (folder / "dcmqrscp.cfg").write_text(
+        f"""
+NetworkTCPPort = {port}
+MaxPDUSize = 16384
+MaxAssociations = 16
+HostTable BEGIN
+node = (DICOMNODE, 127.0.0.1, {node_port})
+HostTable END
+VendorTable BEGIN
+VendorTable END
+AETable BEGIN
+PACS {storage} RW (200, 100mb) ANY
+AETable END
+""",
+        encoding="ascii",
+    )
+    command = [installed("dcmqrscp"), "-c", str(folder / "dcmqrscp.cfg")]
+    with (folder / "log").open("w") as log, subprocess.Popen(command, stdout=log, stderr=log) as running:
+        try:
+            until(lambda: is_listening(port))
+            yield Archive("PACS", port)
+        finally:
+            running.terminate()
+
+
+@contextmanager
+def orthanc(folder: Path, node_port: int) -> Iterator[Archive]:
+    """Orthanc, which lets the node ask for everything."""
     if find_orthanc() is None:
         pytest.skip("Orthanc is not installed")
+    known = {"DicomModalities": {"node": ["DICOMNODE", "127.0.0.1", node_port]}}
+    pacs = OrthancPacs(folder, further={**known, "DicomAlwaysAllowMove": True})
+    pacs.start()
+    yield Archive(pacs.ae_title, pacs.port)
+    pacs.stop()
+
+
+@pytest.fixture(scope="module", params=[orthanc, dcmqrscp])
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     spool, expected = Spool(folder / "spool"), ExpectedInstances()
     server = StorageServer(ServerSettings("DICOMNODE", "127.0.0.1", 0), spool, DECODABLE, expected=expected)
     server.start()
-    known = {"DicomModalities": {"node": ["DICOMNODE", "127.0.0.1", server.port]}}
-    pacs = OrthancPacs(folder / "pacs", further={**known, "DicomAlwaysAllowMove": True})
-    pacs.start()
-    yield Site(pacs, server, spool, expected)
-    pacs.stop()
+    with request.param(folder / "pacs", server.port) as pacs:
+        yield Site(pacs, server, spool, expected)
     server.stop(drain_seconds=0)
     spool.close()
 
