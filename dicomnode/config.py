@@ -31,6 +31,10 @@ ENVIRONMENT_PREFIX = "DICOMNODE_"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
+Kind = Literal["seg", "sr", "sc", "overlay", "pdf", "ko", "gsps"]
+"""Kinds of result object."""
+
+
 class ConfigError(Exception):
     """The configuration can't be used; the message has one line a finding, each naming its key."""
 
@@ -123,7 +127,8 @@ class Report(_Section):
     """Which result objects are made."""
 
     seg: Literal["binary"] = "binary"
-    include: tuple[Literal["seg", "sr", "sc"], ...] = ("seg", "sr")
+    include: tuple[Kind, ...] = ("seg", "sr")
+    overlay: Literal["single", "multiframe"] = "single"
     language: Literal["en"] = "en"
 
     @model_validator(mode="after")
@@ -155,7 +160,7 @@ class Destination(_Section):
     host: str
     port: Annotated[int, Field(ge=1, le=65535)]
     tls: Tls | None = None
-    accepts: tuple[Literal["seg", "sr", "sc"], ...] = ("seg", "sr")
+    accepts: tuple[Kind, ...] = ("seg", "sr")
     commitment: bool = False
     deflate: bool = False
     retry: Retry = Field(default_factory=Retry)
@@ -261,7 +266,8 @@ class Config(BaseSettings):
 
     def analysis_sha256(self) -> str:
         """SHA-256 of the part of the configuration that changes a result."""
-        report = self.report.model_dump(mode="json", exclude={"include"})  # who gets what changes no object
+        # who gets what changes no object, and the two forms of the overlay have UIDs of their own
+        report = self.report.model_dump(mode="json", exclude={"include", "overlay"})
         relevant = {
             "analysis": {"model": self.analysis.model, "lungs": self.analysis.lungs},
             "report": report,

@@ -24,7 +24,7 @@ from dicomnode.measure.priors import Findings
 from dicomnode.pipeline import SOFTWARE, provenance_of, publish
 from dicomnode.report.provenance import Correction, EditedSegment
 from dicomnode.report.refusal import build_refusal
-from dicomnode.report.result_set import DocumentReference, ResultSet
+from dicomnode.report.result_set import NOTHING_FURTHER, DocumentReference, FurtherResults, ResultSet
 from dicomnode.segment.card import models_directory
 from dicomnode.segment.card_file import LESIONS, model_folders
 from dicomnode.segment.segmentation import Segmentation
@@ -54,6 +54,7 @@ def correct_series(
     predecessor: DocumentReference | None = None,
     progress: Progress = no_progress,
     priors: Callable[[], Findings | None] = lambda: None,
+    further: FurtherResults = NOTHING_FURTHER,
 ) -> Analysis:
     """Measure a CT series with the masks that a person has edited, and write the results to ``out``.
 
@@ -91,6 +92,7 @@ def correct_series(
         predecessor=predecessor,
         progress=progress,
         priors=priors,
+        further=further,
     )
     if job.training_directory is not None:
         try:

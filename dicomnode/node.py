@@ -18,6 +18,7 @@ from dicomnode.monitoring import Monitoring
 from dicomnode.receive.expected import ExpectedInstances
 from dicomnode.receive.judge import CompletenessSettings
 from dicomnode.receive.server import ServerSettings, StorageServer
+from dicomnode.report.result_set import FurtherResults
 from dicomnode.spool.errors import SpoolError
 from dicomnode.spool.spool import Spool
 from dicomnode.supervisor import Supervisor
@@ -68,6 +69,7 @@ class Node:
                     config.analysis.device,
                     config.analysis.timeout_seconds,
                     lungs=config.analysis.lungs,
+                    further=FurtherResults.of(config.report.include, config.report.overlay == "multiframe"),
                 ),
                 destinations,
                 include=config.report.include,

@@ -22,7 +22,7 @@ from dicomnode.report.overview import write_overview
 from dicomnode.report.provenance import Provenance
 from dicomnode.report.record import measurements_record, write_measurements_json
 from dicomnode.report.refusal import build_refusal
-from dicomnode.report.result_set import DocumentReference, ResultSet
+from dicomnode.report.result_set import NOTHING_FURTHER, DocumentReference, FurtherResults, ResultSet
 from dicomnode.report.results import build_results
 from dicomnode.segment.anatomy import find_anatomy
 from dicomnode.segment.card import CARD_FILE
@@ -42,13 +42,15 @@ def analyze_series(
     progress: Progress = no_progress,
     nifti: bool = False,
     priors: Callable[[], Findings | None] = lambda: None,
+    further: FurtherResults = NOTHING_FURTHER,
 ) -> Analysis:
     """Measure the CT series in ``paths`` and write its results to ``out``.
 
     ``out`` gets ``seg.dcm``, ``sr.dcm``, ``sc.dcm``, ``measurements.json``, ``overview.png``, and the masks
-    as NIfTI if ``nifti``; a series that can't be measured gets ``refusal.dcm`` and ``sc.dcm`` that say why.
-    The report names ``predecessor`` as the one that it replaces. ``priors`` is called when the masks are
-    there, and gives the earlier results to compare with; None compares nothing and says nothing of it.
+    as NIfTI if ``nifti``, and what ``further`` names; a series that can't be measured gets ``refusal.dcm``
+    and ``sc.dcm`` that say why. The report names ``predecessor`` as the one that it replaces. ``priors`` is
+    called when the masks are there, and gives the earlier results to compare with; None compares nothing and
+    says nothing of it.
 
     Raises
     ------
@@ -72,6 +74,7 @@ def analyze_series(
         progress=progress,
         nifti=nifti,
         priors=priors,
+        further=further,
     )
     return Analysis(results)
 
@@ -86,6 +89,7 @@ def publish(
     progress: Progress = no_progress,
     nifti: bool = False,
     priors: Callable[[], Findings | None] = lambda: None,
+    further: FurtherResults = NOTHING_FURTHER,
 ) -> ResultSet:
     """Measure masks and write what :func:`analyze_series` says to ``out``.
 
@@ -107,7 +111,9 @@ def publish(
         course,
         is_corrected=provenance.correction is not None,
     )
-    results = build_results(volume, segmentation, measurements, provenance, page, out, predecessor, course)
+    results = build_results(
+        volume, segmentation, measurements, provenance, page, out, predecessor, course, further=further
+    )
     write_measurements_json(measurements, provenance, out / MEASUREMENTS_FILE, course)
     if nifti:
         write_nifti(volume, segmentation, anatomy, out)

@@ -20,7 +20,14 @@ from dicomnode.analysis import Analysis, Cost, Progress, no_progress
 from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.correct.job import CorrectionJob, DrawnOn
 from dicomnode.measure.priors import Findings
-from dicomnode.report.result_set import DocumentReference, ResultFile, ResultKind, ResultSet
+from dicomnode.report.result_set import (
+    NOTHING_FURTHER,
+    DocumentReference,
+    FurtherResults,
+    ResultFile,
+    ResultKind,
+    ResultSet,
+)
 
 STANDARD_ERROR_LINES = 20
 CPU_SECONDS = 3600.0
@@ -48,6 +55,8 @@ class Supervisor:
         Longest time for one series; a worker that takes longer is killed.
     command:
         How the worker is started.
+    further:
+        What it makes besides SEG, SR and the picture.
     """
 
     def __init__(
@@ -57,10 +66,12 @@ class Supervisor:
         timeout_seconds: float,
         command: Sequence[str] = (sys.executable, "-m", "dicomnode.worker"),
         lungs: str = "classical",
+        further: FurtherResults = NOTHING_FURTHER,
     ) -> None:
         self._model = model
         self._device = device
         self._lungs = lungs
+        self._further = further
         self._timeout_seconds = timeout_seconds
         self._command = tuple(command)
         self._process: subprocess.Popen[str] | None = None
@@ -116,6 +127,7 @@ class Supervisor:
             "config_sha256": config_sha256,
             "predecessor": asdict(predecessor) if predecessor else None,
             "asks_priors": priors is not None,
+            "further": self._further.to_json(),
         }
         return _analysis(self._request(request, progress, priors))
 
@@ -158,6 +170,7 @@ class Supervisor:
             "config_sha256": config_sha256,
             "predecessor": asdict(predecessor) if predecessor else None,
             "asks_priors": priors is not None,
+            "further": self._further.to_json(),
         }
         return _analysis(self._request(request, progress, priors))
 

@@ -25,7 +25,7 @@ from dicomnode.logs import configure_logging, where_it_happened
 from dicomnode.measure.priors import Findings
 from dicomnode.pipeline import analyze_series
 from dicomnode.report.errors import ReportError
-from dicomnode.report.result_set import DocumentReference, ResultSet
+from dicomnode.report.result_set import DocumentReference, FurtherResults, ResultSet
 from dicomnode.segment.card import ModelError
 from dicomnode.segment.segmenter import Segmenter
 
@@ -143,6 +143,7 @@ class Worker:
         predecessor = DocumentReference(**named) if named else None
         out, config_sha256 = Path(request["out"]), request["config_sha256"]
         priors = self._priors if request.get("asks_priors") else lambda: None
+        further = FurtherResults.of(**request["further"])
         if request["command"] == "correct":
             return correct_series(
                 CorrectionJob.from_json(request["job"]),
@@ -152,6 +153,7 @@ class Worker:
                 predecessor=predecessor,
                 progress=self._progress,
                 priors=priors,
+                further=further,
             )
         return analyze_series(
             [Path(path) for path in request["paths"]],
@@ -161,6 +163,7 @@ class Worker:
             predecessor=predecessor,
             progress=self._progress,
             priors=priors,
+            further=further,
         )
 
     def _priors(self) -> Findings | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from dicomnode.config import Config, ConfigError, load_config
+from dicomnode.config import Config, ConfigError, Kind, load_config
+from dicomnode.report.result_set import ResultKind
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -78,6 +80,10 @@ def test_a_mistyped_variable_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"there is no configuration file .*nowhere\.toml"):
         load_config(tmp_path / "nowhere.toml")
+
+
+def test_every_kind_of_result_can_be_named() -> None:
+    assert get_args(Kind) == tuple(ResultKind)
 
 
 def test_only_what_changes_a_result_changes_the_digest(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,9 @@ Each series below DIR gets a folder of its own in OUT with the DICOM results (se
 measurements.json and overview.png. A series that can't be measured gets refusal.dcm, which says why.
 Series are measured in the order of their study dates, and each is compared with the earlier studies of its
 patient in DIR: see `prior` in measurements.json and the curve in overview.png.
-With --format sc, the overview, or the page that says why, is a DICOM picture too (sc.dcm).
+With --format sc, the overview, or the page that says why, is a DICOM picture too (sc.dcm); pdf is the
+overview and the report's remarks as a document, overlay the slices with the masks burnt in, ko a selection of
+key images, gsps outlines of the lesions on these.
 
   dicomnode analyze ct/ --out results/
   dicomnode analyze archive/ --out results/ --device cpu --format sr,sc,nifti
@@ -29,12 +31,12 @@ from dicomnode.config import Config, Priors
 from dicomnode.pipeline import analyze_series
 from dicomnode.priors.folder import FolderPriors, in_order_of_time
 from dicomnode.report.errors import ReportError
-from dicomnode.report.result_set import ResultKind
+from dicomnode.report.result_set import FurtherResults, ResultKind
 from dicomnode.segment.card import ModelError
 from dicomnode.segment.segmenter import Segmenter
 from dicomnode.terminal import print_table, progress_bars
 
-FORMATS = ("seg", "sr", "sc", "nifti")
+FORMATS = (*ResultKind, "nifti")
 DEFAULT_FORMATS = ("seg", "sr")
 UID_AS_FOLDER_NAME = re.compile(r"[0-9][0-9.]{0,63}")
 
@@ -100,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
                     progress=_show_on(bars, task, title),
                     nifti="nifti" in arguments.format,
                     priors=partial(earlier.before, series.paths) if arguments.compare else lambda: None,
+                    further=FurtherResults.of(set(arguments.format) - {"nifti"}),
                 )
             except (ReportError, OSError) as error:
                 failed += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -19,15 +20,19 @@ from dicomnode.measure.change import compare
 from dicomnode.measure.measurements import Measurements
 from dicomnode.measure.priors import COMPARED, Course, EarlierResult, Findings, Maker, Scan, SearchRemark
 from dicomnode.pipeline import input_sha256, measure_volume
+from dicomnode.report.canvas import Page
+from dicomnode.report.identity import Identity, read_header
+from dicomnode.report.picture_series import write_overlay
 from dicomnode.report.provenance import Provenance
 from dicomnode.report.record import measurements_record
 from dicomnode.report.refusal import build_refusal
-from dicomnode.report.result_set import DocumentReference, ResultKind
+from dicomnode.report.result_set import DocumentReference, FurtherResults, ResultKind
 from dicomnode.report.results import build_results
 from dicomnode.report.sr import COMPREHENSIVE_3D_SR
 from dicomnode.segment.confidence import SURE, Confidence, ErrorModel
 from dicomnode.segment.segmentation import Lobe, ModelIdentity, Segmentation
 
+FURTHER = (ResultKind.OVERLAY, ResultKind.PDF, ResultKind.KO, ResultKind.GSPS)
 ROOT = "1.2.826.0.1.3680043.8.498"
 
 ERROR = ErrorModel(
@@ -93,17 +98,19 @@ EXAMPLES = (
 
 @dataclass(frozen=True)
 class ExampleObjects:
-    """One object of each kind, of each example."""
+    """One object of each kind, of each example; ``further`` by kind, an overlay of many frames apart."""
 
     measured: tuple[Dataset, ...]
     segmentations: tuple[Dataset, ...]
     refusals: tuple[Dataset, ...]
     pictures: tuple[Dataset, ...]
+    further: Mapping[str, tuple[Dataset, ...]]
 
 
 def example_objects(folder: Path) -> ExampleObjects:
     """Build the objects below ``folder`` with the node's own code and read them back."""
     measured, segmentations, refusals, pictures = [], [], [], []
+    further: dict[str, list[Dataset]] = {}
     for example in EXAMPLES:
         volume = _volume(example, folder / f"source-{example.number}")
         predecessor = _predecessor(example) if example.is_successor else None
@@ -114,15 +121,29 @@ def example_objects(folder: Path) -> ExampleObjects:
             segmentation,
             measurements,
             _provenance(example, volume, segmentation.model),
-            Image.new("RGB", example.page),
+            Page(Image.new("RGB", example.page)),
             folder / f"results-{example.number}",
             predecessor,
             _course(example, measurements) if example.has_earlier_result else None,
+            further=FurtherResults.of(FURTHER),
         )
         by_kind = {file.kind: dcmread(file.path) for file in results.files}
         segmentations.append(by_kind[ResultKind.SEG])
         measured.append(by_kind[ResultKind.SR])
         pictures.append(by_kind[ResultKind.SC])
+        for kind in FURTHER:
+            further.setdefault(kind, []).append(by_kind[kind])
+        (frames,) = write_overlay(
+            folder,
+            volume,
+            segmentation,
+            multiframe=True,
+            origin=(example.root,),
+            identity=Identity.from_source(read_header(volume.instances[0].path)),
+            software=[example.software],
+            lossy=Dataset(),
+        )
+        further.setdefault("frames", []).append(dcmread(frames.path))
         refusal = build_refusal(
             [instance.path for instance in volume.instances],
             *(example.reason, example.detail, example.software, folder / f"refusal-{example.number}"),
@@ -131,13 +152,19 @@ def example_objects(folder: Path) -> ExampleObjects:
         by_kind = {file.kind: dcmread(file.path) for file in refusal.files}
         refusals.append(by_kind[ResultKind.SR])
         pictures.append(by_kind[ResultKind.SC])
-    return ExampleObjects(tuple(measured), tuple(segmentations), tuple(refusals), tuple(pictures))
+    return ExampleObjects(
+        tuple(measured),
+        tuple(segmentations),
+        tuple(refusals),
+        tuple(pictures),
+        {kind: tuple(objects) for kind, objects in further.items()},
+    )
 
 
 def _volume(example: Example, folder: Path) -> Volume:
     folder.mkdir(parents=True)
     z_mm, y_mm, x_mm = example.spacing_mm
-    hu = np.full((example.slices, 16, 12 + 4 * example.number), 40, np.int16)
+    hu = np.full((example.slices, 14 + 2 * example.number, 12 + 4 * example.number), 40, np.int16)
     hu[1:-1, 2:-2, 1:-1] = -850
     hu[2:-2, 3:5, 2:4] = -500
     if example.has_every_segment:
@@ -166,6 +193,7 @@ def _slice(example: Example, index: int, affine: NDArray[np.float64]) -> Dataset
     dataset.Manufacturer = f"Maker {example.number}"
     dataset.ContentDate, dataset.ContentTime = f"2024010{example.number}", f"10111{example.number}"
     dataset.ImagePositionPatient = [float(value) for value in (affine @ (0, 0, index, 1))[:3]]
+    dataset.RescaleIntercept, dataset.RescaleSlope = str(-1024 * example.number), str(example.number)
     if example.lossy:
         dataset.LossyImageCompression = "01"
         dataset.LossyImageCompressionRatio = "10"

@@ -24,7 +24,7 @@ _LONGEST_VALUE = 80
 
 ORIGIN = {
     "SOPInstanceUID": "derived from source, input, model, weights, configuration and software (UUID-5); "
-    "of SR and picture also from the earlier results that were found",
+    "of SR, picture and PDF also from the earlier results that were found",
     "SeriesInstanceUID": "derived like the SOP Instance UID, without earlier results",
     "SeriesDate": "Content, Acquisition, Series or Study Date of the source, the first that is valid",
     "SeriesTime": "the time that belongs to it",
@@ -38,27 +38,45 @@ ORIGIN = {
     "ReferencedSeriesSequence": "the source series and all its instances that were measured",
     "DimensionOrganizationSequence": "one UID, derived",
     "DimensionIndexSequence": "Segment Number, Image Position (Patient)",
-    "NumberOfFrames": "one for each segment and slice that has voxels",
-    "Rows": "SEG: that of the source; secondary capture: of the page",
-    "Columns": "SEG: that of the source; secondary capture: of the page",
+    "NumberOfFrames": "SEG: one for each segment and slice with voxels; overlay: one a slice with lung",
+    "Rows": "SEG and overlay: that of the source; picture: of the page",
+    "Columns": "SEG and overlay: that of the source; picture: of the page",
     "LossyImageCompression": "01 if the source says 01, else 00",
     "LossyImageCompressionRatio": "of the source, where it is lossy",
     "LossyImageCompressionMethod": "of the source, where it is lossy",
     "SegmentSequence": "one item a segment, see below",
     "SharedFunctionalGroupsSequence": "orientation, Pixel Spacing, Slice Thickness, Spacing Between Slices",
-    "PerFrameFunctionalGroupsSequence": "derivation image, frame content, plane position, segment number",
-    "PixelData": "SEG: one bit a voxel, frames one after the other; secondary capture: RGB, uncompressed",
+    "PerFrameFunctionalGroupsSequence": "plane position; SEG: derivation image, frame content, segment too",
+    "PixelData": "SEG: one bit a voxel, frames one after the other; picture: RGB, uncompressed; overlay: RGB",
+    "InstanceNumber": "from 1, from head to feet",
+    "ImagePositionPatient": "that of the slice",
+    "ImageOrientationPatient": "that of the source",
+    "PixelSpacing": "that of the source",
+    "SliceThickness": "that of the source",
+    "SliceLocation": "place of the slice along the normal of the slices",
+    "SliceLocationVector": "place of each slice along their normal",
+    "SourceInstanceSequence": "the source images",
+    "EncapsulatedDocument": "the PDF",
+    "EncapsulatedDocumentLength": "its length",
+    "RescaleIntercept": "that of the key slices",
+    "RescaleSlope": "that of the key slices",
+    "PresentationCreationDate": "as Series Date of the other objects",
+    "PresentationCreationTime": "as Series Time of the other objects",
+    "DisplayedAreaSelectionSequence": "the whole image, scaled to fit",
+    "SoftcopyVOILUTSequence": "the lung window, -600 / 1500",
+    "GraphicAnnotationSequence": "an item for each key slice and kind of lesion: polylines in PIXEL units",
+    "GraphicLayerSequence": "GGO, CONSOLIDATION, EFFUSION with their colours, those that are there",
     "ReferencedPerformedProcedureStepSequence": "empty",
     "PerformedProcedureCodeSequence": "empty",
     "CodingSchemeIdentificationSequence": "the private coding scheme",
     "CurrentRequestedProcedureEvidenceSequence": "the instances that the report refers to",
     "PertinentOtherEvidenceSequence": "the earlier reports that the measurements are compared with",
     "PredecessorDocumentsSequence": "the report that this one replaces, where there is one",
-    "ConceptNameCodeSequence": "title of the document, see below",
-    "ContentTemplateSequence": "TID 1500 of the DCMR",
+    "ConceptNameCodeSequence": "title of the report or selection, see below; empty in a PDF",
+    "ContentTemplateSequence": "TID 1500 of the DCMR; of key objects TID 2010",
     "ContentSequence": "see below",
     "DerivationDescription": "what the page shows",
-    "SourceImageSequence": "the source images that the page is about",
+    "SourceImageSequence": "the source images that the page or slice is about",
     "BodyPartExamined": "CHEST on an overview; absent on a page about a refusal",
     "Laterality": "empty, on a page about a refusal",
 }
@@ -132,9 +150,9 @@ def sop_class(objects: Sequence[Dataset]) -> str:
 
 
 def _value(keyword: str, elements: Sequence[DataElement], always: bool) -> str:
-    is_sequence = elements[0].VR == "SQ"
+    may_be_constant = elements[0].VR != "SQ" and keyword != "ImageOrientationPatient"
     first = str(elements[0].value)
-    if not is_sequence and always and all(str(element.value) == first for element in elements):
+    if may_be_constant and always and all(str(element.value) == first for element in elements):
         assert len(first) <= _LONGEST_VALUE, keyword
         return code(first) or "empty"
     return ORIGIN[keyword]

@@ -69,6 +69,11 @@ def _tables() -> dict[str, str]:
         "refusal_tree": objects.content_tree(made.refusals),
         "picture_class": objects.sop_class(made.pictures),
         "picture": objects.attributes(made.pictures),
+        **{
+            f"{kind}{part}": show(made.further[kind])
+            for kind in made.further
+            for part, show in (("_class", objects.sop_class), ("", objects.attributes))
+        },
         "private_codes": security.private_codes(),
         "coding_schemes": security.coding_schemes(),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLSLossless
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.presentation import build_context
 
@@ -18,7 +18,11 @@ from dicomnode.deliver.stow import ACCEPTED
 from dicomnode.priors import pacs
 from dicomnode.receive.count_source import STUDY_ROOT_FIND
 from dicomnode.receive.presentation_contexts import VERIFICATION
+from dicomnode.report.encapsulated_pdf import ENCAPSULATED_PDF_STORAGE
+from dicomnode.report.key_objects import KEY_OBJECT_SELECTION
 from dicomnode.report.own_report import OWN_UID_ROOT
+from dicomnode.report.picture_series import MULTIFRAME_TRUE_COLOR_SC
+from dicomnode.report.presentation_state import GSPS_STORAGE
 from dicomnode.report.refusal import ENHANCED_SR
 from dicomnode.report.secondary_capture import SECONDARY_CAPTURE_STORAGE
 from dicomnode.report.seg import SEGMENTATION_STORAGE
@@ -30,7 +34,11 @@ RESULTS = {
     SEGMENTATION_STORAGE: "masks of a measured series",
     COMPREHENSIVE_3D_SR: "measurements of a measured series (TID 1500)",
     ENHANCED_SR: "why a series was not measured",
-    SECONDARY_CAPTURE_STORAGE: "a picture of either, for systems that take no SEG or SR",
+    SECONDARY_CAPTURE_STORAGE: "a picture of either, for systems that take no SEG or SR; overlay by slices",
+    MULTIFRAME_TRUE_COLOR_SC: "the overlay in one object",
+    ENCAPSULATED_PDF_STORAGE: "overview and remarks as a document",
+    KEY_OBJECT_SELECTION: "the key slices",
+    GSPS_STORAGE: "lesions outlined on the key slices",
 }
 """SOP classes that are sent to destinations, and what for."""
 
@@ -85,7 +93,8 @@ def requestor_contexts() -> str:
     rows = []
     for uid in REQUESTED:
         if uid in RESULTS:
-            syntaxes = [ExplicitVRLittleEndian, ImplicitVRLittleEndian]
+            compressed = uid in (SECONDARY_CAPTURE_STORAGE, MULTIFRAME_TRUE_COLOR_SC)
+            syntaxes = [ExplicitVRLittleEndian, ImplicitVRLittleEndian, *[JPEGLSLossless] * compressed]
         elif uid == STORAGE_COMMITMENT:
             syntaxes = list(commitment.TRANSFER_SYNTAXES)
         else:

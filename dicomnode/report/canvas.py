@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
@@ -19,6 +20,7 @@ WARNING: Rgb = (255, 205, 96)
 
 Align = Literal["left", "center", "right"]
 ANCHORS: dict[Align, str] = {"left": "ls", "center": "ms", "right": "rs"}
+SHARE_TO_THE_LEFT: dict[Align, float] = {"left": 0.0, "center": 0.5, "right": 1.0}
 
 
 @lru_cache(maxsize=32)
@@ -27,12 +29,36 @@ def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
+@dataclass(frozen=True)
+class Words:
+    """A line of text on a page; pixels, from the upper left corner."""
+
+    content: str
+    left: float
+    baseline: float
+    width: float
+    size: int
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """A finished picture and the text that was drawn into it."""
+
+    image: Image.Image
+    words: tuple[Words, ...] = ()
+
+
 class Canvas:
     """An RGB picture to draw on; text is placed by its baseline."""
 
     def __init__(self, width: int, height: int) -> None:
         self.image = Image.new("RGB", (width, height), BACKGROUND)
         self._draw = ImageDraw.Draw(self.image)
+        self._words: list[Words] = []
+
+    def page(self) -> Page:
+        """What was drawn so far."""
+        return Page(self.image, tuple(self._words))
 
     def text(
         self,
@@ -53,7 +79,7 @@ class Canvas:
             anchor=ANCHORS[align],
             stroke_width=0.5 if bold else 0,
         )
-        return self.width(content, size)
+        return self._note(x, y, content, size, align)
 
     def label(self, x: float, y: float, content: str, size: int, align: Align = "left") -> float:
         """Like :meth:`text`, with a dark rim that keeps it readable on bright tissue."""
@@ -66,7 +92,7 @@ class Canvas:
             stroke_width=3,
             stroke_fill=BACKGROUND,
         )
-        return self.width(content, size)
+        return self._note(x, y, content, size, align)
 
     def rimmed_line(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         """Light line with a dark rim, readable on bright tissue."""
@@ -97,6 +123,11 @@ class Canvas:
         while self.width(content, size) > width and len(content) > 1:
             content = content[:-4].rstrip() + "..."
         return content
+
+    def _note(self, x: float, y: float, content: str, size: int, align: Align) -> float:
+        width = self.width(content, size)
+        self._words.append(Words(content, x - width * SHARE_TO_THE_LEFT[align], y, width, size))
+        return width
 
     def _fitting(self, word: str, size: int, width: float) -> list[str]:
         """``word``, in pieces where it is wider than a line."""

@@ -24,7 +24,18 @@ RESEARCH_USE = "For research use only. Not for diagnostic use."
 DATE_KEYWORDS_OF_SCAN = ("Study", "Acquisition", "Series", "Content")
 """Which date a scan is compared by: Study Date first, which every object of the study has."""
 
-SERIES_SLOTS = {"refusal": 90, "seg": 91, "sr": 92, "sc": 93, "refusal page": 94, "label map": 95}
+SERIES_SLOTS = {
+    "refusal": 90,
+    "seg": 91,
+    "sr": 92,
+    "sc": 93,
+    "refusal page": 94,
+    "label map": 95,
+    "overlay": 96,
+    "pdf": 97,
+    "ko": 98,
+    "gsps": 99,
+}
 
 
 @dataclass(frozen=True)
@@ -48,10 +59,10 @@ class ObjectUids:
         return ResultFile(kind, self.sop_class_uid, self.series_instance_uid, self.sop_instance_uid, path)
 
 
-def object_uids(sop_class_uid: str, kind: str, origin: Sequence[str]) -> ObjectUids:
-    """UIDs that follow from what the object was made of."""
+def object_uids(sop_class_uid: str, kind: str, origin: Sequence[str], *which: str) -> ObjectUids:
+    """UIDs that follow from what the object was made of; ``which`` tells those of one series apart."""
     return ObjectUids(
-        sop_class_uid, derive_uid("instance", kind, *origin), derive_uid("series", kind, *origin)
+        sop_class_uid, derive_uid("instance", kind, *origin, *which), derive_uid("series", kind, *origin)
     )
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from dicomnode.assemble.volume import Volume
 from dicomnode.measure.measurements import Measurements, RegionMeasurements
 from dicomnode.measure.priors import Course
 from dicomnode.measure.scores import Scores
-from dicomnode.report.canvas import MUTED, RULE, TEXT, WARNING, Canvas, Rgb
+from dicomnode.report.canvas import MUTED, RULE, TEXT, WARNING, Canvas, Page, Rgb
 from dicomnode.report.certainty_text import short_interval, short_score_interval
 from dicomnode.report.course import COURSE_HEIGHT, draw_alarm, draw_course
 from dicomnode.report.header import RESEARCH_USE
 from dicomnode.report.planes import (
+    AXIAL_COUNT,
     LABEL_RGB,
     WINDOW_CENTER_HU,
     WINDOW_WIDTH_HU,
@@ -33,7 +32,6 @@ from dicomnode.segment.segmentation import Label, Segmentation
 WIDTH, HEIGHT = 1920, 1150
 EDGE = 32
 GAP = 14
-AXIAL_COUNT = 4
 AXIAL_TOP = 132
 AXIAL_SIZE = ((WIDTH - 2 * EDGE - (AXIAL_COUNT - 1) * GAP) // AXIAL_COUNT, 392)
 LOWER_TOP = AXIAL_TOP + AXIAL_SIZE[1] + GAP
@@ -74,7 +72,7 @@ def write_overview(
     course: Course | None = None,
     *,
     is_corrected: bool = False,
-) -> Image.Image:
+) -> Page:
     """Write a PNG of 1920 x 1150 pixels without any patient data, and hand back what was drawn.
 
     With earlier results in ``course`` it is 330 pixels higher and shows the patient's curve.
@@ -106,7 +104,7 @@ def write_overview(
     partial = path.with_name(path.name + ".partial")
     canvas.image.save(partial, format="PNG", optimize=False)
     partial.replace(path)
-    return canvas.image
+    return canvas.page()
 
 
 def _draw_header(

@@ -15,6 +15,11 @@ from dicomnode.report.uids import IMPLEMENTATION_CLASS_UID
 
 IMPLEMENTATION_VERSION_NAME = "DICOMNODE"
 LONG_VRS = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
+ITEM = struct.pack("<HH", 0xFFFE, 0xE000)
+ENCAPSULATED_PIXEL_DATA = struct.pack("<HH2sHI", 0x7FE0, 0x0010, b"OB", 0, 0xFFFFFFFF) + ITEM + b"\0" * 4
+"""Pixel Data of undefined length with an empty basic offset table."""
+
+SEQUENCE_END = struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 PADDED_BY_NULL = frozenset({"OB", "UI", "UN"})
 
 
@@ -23,6 +28,7 @@ def write_part10(
     dataset: Dataset,
     encoded: Mapping[int, bytes],
     transfer_syntax_uid: str = ExplicitVRLittleEndian,
+    frames: Iterable[bytes] | None = None,
     *,
     encoding: str = "iso8859",
 ) -> None:
@@ -39,6 +45,9 @@ def write_part10(
         Whole elements by tag, already in Explicit VR Little Endian; they take precedence.
     transfer_syntax_uid:
         Another one that encodes all but the pixels alike.
+    frames:
+        Compressed frames, written as they come, one fragment each (PS3.5 A.4). None: there is no Pixel Data
+        but what is among the elements.
     """
     elements = {int(element.tag): _encode_own(element, encoding) for element in dataset} | dict(encoded)
     meta = FileMetaDataset()
@@ -53,6 +62,12 @@ def write_part10(
     with partial.open("wb") as file:
         file.write(b"\0" * 128 + b"DICM" + header.getvalue())
         file.writelines(elements[tag] for tag in sorted(elements))
+        if frames is not None:
+            file.write(ENCAPSULATED_PIXEL_DATA)
+            for frame in frames:
+                fragment = frame + b"\0" * (len(frame) % 2)
+                file.write(ITEM + struct.pack("<I", len(fragment)) + fragment)
+            file.write(SEQUENCE_END)
     partial.replace(path)
 
 

@@ -16,6 +16,9 @@ from dicomnode.segment.segmentation import Label, Segmentation
 WINDOW_CENTER_HU = -600
 WINDOW_WIDTH_HU = 1500
 MARGIN_MM = 14.0
+AXIAL_COUNT = 4
+"""Key slices of a page, and of what points to them."""
+
 LUNG_RGB = (120, 200, 215)
 LABEL_RGB = {
     Label.GROUND_GLASS: (255, 186, 60),
@@ -88,6 +91,10 @@ class PatientView:
             chosen.append(best)
             score[max(0, best - apart + 1) : best + apart] = 0.0
         return sorted(chosen, reverse=True)
+
+    def slice_number(self, index: int) -> int:
+        """Index of an axial slice in the volume's own order."""
+        return self.slices - 1 - index if 0 in self._order.flips else index
 
     def best(self, axis: int) -> int:
         """Index along a patient axis (1 coronal, 2 sagittal) with the most lesion, else the most lung."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from dicomnode.report.errors import ReportError
 
@@ -22,6 +24,33 @@ class ResultKind(StrEnum):
     SEG = "seg"
     SR = "sr"
     SC = "sc"
+    OVERLAY = "overlay"
+    PDF = "pdf"
+    KO = "ko"
+    GSPS = "gsps"
+
+
+@dataclass(frozen=True)
+class FurtherResults:
+    """What is made besides SEG, SR and the picture, which always are.
+
+    ``kinds`` may hold any kind; ``multiframe`` makes the overlay one object instead of one a slice.
+    """
+
+    kinds: frozenset[ResultKind] = frozenset()
+    multiframe: bool = False
+
+    @classmethod
+    def of(cls, kinds: Iterable[str], multiframe: bool = False) -> FurtherResults:
+        """From the names of the kinds."""
+        return cls(frozenset(map(ResultKind, kinds)), multiframe)
+
+    def to_json(self) -> dict[str, Any]:
+        """What :meth:`of` takes."""
+        return {"kinds": sorted(self.kinds), "multiframe": self.multiframe}
+
+
+NOTHING_FURTHER = FurtherResults()
 
 
 @dataclass(frozen=True)
@@ -60,6 +89,6 @@ class ResultFile:
 
 @dataclass(frozen=True)
 class ResultSet:
-    """All DICOM results of one series, in the order in which they are delivered (SEG, SR, SC)."""
+    """All DICOM results of one series, in the order in which they are delivered (SEG, SR, SC, others)."""
 
     files: tuple[ResultFile, ...]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
@@ -12,14 +11,22 @@ from dicomnode.assemble.volume import Volume
 from dicomnode.measure.measurements import Measurements
 from dicomnode.measure.priors import Course
 from dicomnode.report import codes
+from dicomnode.report.canvas import Page
 from dicomnode.report.errors import ReportError
+from dicomnode.report.further_results import Origin, write_further_results
 from dicomnode.report.header import SeriesReference, compared_uids, document_uids, object_uids
 from dicomnode.report.identity import Identity, read_header, text_value, verify_identity
 from dicomnode.report.language import LanguageName
 from dicomnode.report.language import language as catalogue
 from dicomnode.report.own_report import kernel_of
 from dicomnode.report.provenance import Provenance
-from dicomnode.report.result_set import DocumentReference, ResultKind, ResultSet
+from dicomnode.report.result_set import (
+    NOTHING_FURTHER,
+    DocumentReference,
+    FurtherResults,
+    ResultKind,
+    ResultSet,
+)
 from dicomnode.report.secondary_capture import SECONDARY_CAPTURE_STORAGE, write_secondary_capture
 from dicomnode.report.seg import SEGMENTATION_STORAGE, write_seg
 from dicomnode.report.segments import segments_of
@@ -34,13 +41,16 @@ def build_results(
     segmentation: Segmentation,
     measurements: Measurements,
     provenance: Provenance,
-    page: Image.Image,
+    page: Page,
     out: Path,
     predecessor: DocumentReference | None = None,
     course: Course | None = None,
     language: LanguageName = "en",
+    further: FurtherResults = NOTHING_FURTHER,
 ) -> ResultSet:
     """Write ``seg.dcm`` (masks), ``sr.dcm`` (measurements) and ``sc.dcm`` (``page``) into the folder ``out``.
+
+    Besides these, what ``further`` names: ``pdf.dcm``, ``ko.dcm``, ``gsps.dcm`` and ``overlay*.dcm``.
 
     The same input gives the same bytes: UIDs derive from source, model and configuration, dates come from the
     source. Patient and study are the source's, byte for byte, and are compared after writing. The report
@@ -116,7 +126,7 @@ def build_results(
     )
     write_secondary_capture(
         sc_path,
-        page,
+        page.image,
         kind="sc",
         uids=sc,
         identity=identity,
@@ -127,15 +137,25 @@ def build_results(
         body_part="CHEST",
         lossy=lossy,
     )
-    for path, of in ((seg_path, identity), (sr_path, spoken), (sc_path, identity)):
-        verify_identity(path, of)
-    return ResultSet(
-        (
-            seg.file(ResultKind.SEG, seg_path),
-            sr.file(ResultKind.SR, sr_path),
-            sc.file(ResultKind.SC, sc_path),
-        )
+    findings = course.findings.sha256 if course else None
+    files = (
+        seg.file(ResultKind.SEG, seg_path),
+        sr.file(ResultKind.SR, sr_path),
+        sc.file(ResultKind.SC, sc_path),
+        *write_further_results(
+            out,
+            further,
+            volume,
+            segmentation,
+            measurements,
+            provenance,
+            page,
+            Origin(origin, identity, source, software, lossy, findings),
+        ),
     )
+    for file in files:
+        verify_identity(file.path, spoken if file.kind is ResultKind.SR else identity)
+    return ResultSet(files)
 
 
 def _source_in_words(header: Dataset) -> list[tuple[Code, str]]:

@@ -63,7 +63,7 @@ def write_secondary_capture(
         dataset.BodyPartExamined = body_part
     else:
         dataset.Laterality = ""  # unknown, and required where the body part could be a paired one
-    _describe_pixels(dataset, page)
+    describe_rgb(dataset, page.height, page.width)
     pixels = encode_element(PIXEL_DATA, "OB", page.convert("RGB").tobytes())
     write_part10(path, dataset, identity.elements | {PIXEL_DATA: pixels})
 
@@ -77,11 +77,12 @@ def _source_images(sources: Sequence[SeriesReference]) -> list[Dataset]:
     return items
 
 
-def _describe_pixels(dataset: Dataset, page: Image.Image) -> None:
+def describe_rgb(dataset: Dataset, rows: int, columns: int) -> None:
+    """Add the Image Pixel module of an RGB image of 8 bits, pixel by pixel (PS3.3 C.7.6.3)."""
     dataset.SamplesPerPixel = 3
     dataset.PhotometricInterpretation = "RGB"
     dataset.PlanarConfiguration = 0
-    dataset.Rows, dataset.Columns = page.height, page.width
+    dataset.Rows, dataset.Columns = rows, columns
     dataset.BitsAllocated = 8
     dataset.BitsStored = 8
     dataset.HighBit = 7

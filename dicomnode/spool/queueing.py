@@ -56,11 +56,13 @@ def enqueue(
                 now,
             ),
         )
-    uids = {str(result.kind): result.sop_instance_uid for result in results}
+    uids: dict[str, list[str]] = {}
+    for result in results:
+        uids.setdefault(str(result.kind), []).append(result.sop_instance_uid)
     for destination in destinations:
         for kind in _kinds(connection, destination, uids, include):
-            commitment = destination.commitment
-            _queue(connection, series.id, uids[kind], destination.name, now, commitment=commitment)
+            for uid in uids[kind]:
+                _queue(connection, series.id, uid, destination.name, now, commitment=destination.commitment)
 
 
 def _kinds(

@@ -53,6 +53,18 @@ def test_the_same_input_gives_the_same_bytes_and_formats_are_chosen(data_dir: Pa
     np.testing.assert_array_equal(dcmread(two / "sc.dcm").pixel_array, picture)
 
 
+def test_documents_and_pictures_are_written_where_they_are_asked_for(data_dir: Path, tmp_path: Path) -> None:
+    ct = str(data_dir / "cip_ct64_chest")
+    assert main(["analyze", ct, "--out", str(tmp_path), "--format", "pdf,overlay,ko,gsps"]) == 0
+    classes = [dcmread(path, stop_before_pixels=True).SOPClassUID.name for path in tmp_path.rglob("*.dcm")]
+    assert classes.count("Secondary Capture Image Storage") > 20, "the overlay, a slice each"
+    assert {name for name in classes if not name.startswith("Secondary")} == {
+        "Encapsulated PDF Storage",
+        "Key Object Selection Document Storage",
+        "Grayscale Softcopy Presentation State Storage",
+    }
+
+
 def test_nothing_that_can_be_measured_is_status_1(data_dir: Path, tmp_path: Path) -> None:
     folder = data_dir / "refuse" / "gantrytilting"
     assert main(["analyze", str(folder), "--out", str(tmp_path), "--format", "sc"]) == 1

@@ -20,6 +20,8 @@ from tests.report.report_cases import (
     write_ct,
 )
 
+IODS = ("Segmentation", "SR", "SCImage", "EncapsulatedPDF", "KeyObjectSelection", "PresentationState")
+
 
 @pytest.fixture
 def case(tmp_path: Path) -> Case:
@@ -63,7 +65,7 @@ def validate(tool: Callable[[str], str]) -> Callable[[Path], list[str]]:
     def errors(path: Path) -> list[str]:
         done = subprocess.run([tool("dciodvfy"), "-new", path], capture_output=True, check=False)
         output = (done.stdout + done.stderr).decode("utf-8", "replace")
-        assert any(iod in output for iod in ("Segmentation", "SR", "SCImage")), output
+        assert any(iod in output for iod in IODS), output
         return [line for line in output.splitlines() if line.startswith("Error")]
 
     return errors

@@ -17,8 +17,9 @@ from dicomnode.measure.measure import measure_segmentation
 from dicomnode.measure.measurements import Measurements
 from dicomnode.measure.priors import Course
 from dicomnode.measure.quality import assess_quality
+from dicomnode.report.canvas import Page
 from dicomnode.report.provenance import Provenance
-from dicomnode.report.result_set import DocumentReference, ResultFile
+from dicomnode.report.result_set import NOTHING_FURTHER, DocumentReference, FurtherResults, ResultFile
 from dicomnode.report.results import build_results
 from dicomnode.segment.anatomy import find_anatomy
 from dicomnode.segment.confidence import SURE, Confidence, ErrorModel
@@ -29,7 +30,7 @@ PROVENANCE = Provenance("dicomnode 0.0", MODEL.name, MODEL.version, "ab" * 32, "
 SHAPE = (20, 36, 44)
 
 
-PAGE = Image.new("RGB", (64, 48), (13, 16, 21))
+PAGE = Page(Image.new("RGB", (64, 48), (13, 16, 21)))
 """Stands for the overview where it isn't looked at."""
 
 
@@ -46,12 +47,13 @@ class Case:
         self,
         out: Path,
         predecessor: DocumentReference | None = None,
-        page: Image.Image = PAGE,
+        page: Page = PAGE,
         course: Course | None = None,
+        further: FurtherResults = NOTHING_FURTHER,
     ) -> tuple[ResultFile, ...]:
-        """Write the results to ``out``: SEG, SR and secondary capture."""
+        """Write the results to ``out``: SEG, SR, secondary capture and what ``further`` names."""
         parts = self.volume, self.segmentation, self.measurements, self.provenance
-        return build_results(*parts, page, out, predecessor, course).files
+        return build_results(*parts, page, out, predecessor, course, further=further).files
 
 
 def axial_affine(

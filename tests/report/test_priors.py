@@ -262,16 +262,16 @@ def test_a_damaged_report_of_ours_is_told(case: Case, tmp_path: Path) -> None:
 
 def test_the_picture_grows_by_the_curve(case: Case, course: Course, tmp_path: Path) -> None:
     parts = case.volume, case.segmentation, case.measurements
-    plain = write_overview(*parts, tmp_path / "plain.png")
-    nothing = write_overview(*parts, tmp_path / "nothing.png", course_of(case))
-    page = write_overview(*parts, tmp_path / "course.png", course)
+    plain = write_overview(*parts, tmp_path / "plain.png").image
+    nothing = write_overview(*parts, tmp_path / "nothing.png", course_of(case)).image
+    page = write_overview(*parts, tmp_path / "course.png", course).image
     assert plain.size == nothing.size == (WIDTH, HEIGHT)
     assert page.size == (WIDTH, HEIGHT + COURSE_HEIGHT)
     assert plain.tobytes() == nothing.tobytes()
     assert page.crop((0, 0, WIDTH, 1000)).tobytes() == plain.crop((0, 0, WIDTH, 1000)).tobytes()
     stopped = course_of(case, remarks=(SearchRemark.PATIENT_MISMATCH,))
     with Image.open(tmp_path / "plain.png") as before:
-        after = write_overview(*parts, tmp_path / "stopped.png", stopped)
+        after = write_overview(*parts, tmp_path / "stopped.png", stopped).image
         assert after.size == before.size and after.tobytes() != before.tobytes()
 
 

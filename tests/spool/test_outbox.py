@@ -50,6 +50,22 @@ def deliver_all(ledger: Ledger, destination: str) -> None:
         ledger.outbox.succeeded(delivery)
 
 
+def test_every_object_of_a_kind_is_offered_and_their_refusal_gives_one_picture(ledger: Ledger) -> None:
+    """An overlay is as many objects as slices."""
+    uid = "1.2.3"
+    arrive(ledger, 1, uid)
+    ledger.mark_complete(SERIES, "quiet")
+    ledger.claim_next()
+    made = results(kinds=("seg", "sr", "sc", "overlay", "overlay", "overlay"))
+    pictures = Receiver("pictures", accepts=("overlay",))
+    ledger.record_results(SERIES, 1, made, [PACS, pictures], ["seg", "sr", "overlay"])
+    assert kinds(ledger) == ["seg", "sr"]
+    assert kinds(ledger, "pictures") == ["overlay"] * 3
+    for delivery in ledger.outbox.due("pictures"):
+        ledger.outbox.refused(delivery, "SOP class not accepted", whole_kind=True)
+    assert kinds(ledger, "pictures") == ["sc"]
+
+
 def test_a_refused_kind_is_replaced_by_the_picture_and_not_offered_again(
     ledger: Ledger, clock: Clock
 ) -> None:
