@@ -12,12 +12,21 @@ from typing import Literal
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
-from dicomnode.report.codes import LANGUAGE, TRACKING_IDENTIFIER
+from dicomnode.report.codes import (
+    ALGORITHM_NAME,
+    LANGUAGE,
+    SOURCE_DESCRIPTION,
+    SOURCE_KERNEL,
+    TRACKING_IDENTIFIER,
+)
 from dicomnode.report.identity import Identity
 from dicomnode.report.part10 import write_part10
 
 LanguageName = Literal["en", "fr", "de", "zh", "ja", "ko"]
 CATALOGUES = Path(__file__).parent / "languages"
+_AS_IT_IS = (TRACKING_IDENTIFIER, ALGORITHM_NAME, SOURCE_DESCRIPTION, SOURCE_KERNEL)
+"""Names: of the segment, the model and the source; a kernel may be called "Lung"."""
+
 LONGEST_MEANING = 64
 """Characters of a Code Meaning (LO, PS3.5 6.2)."""
 
@@ -82,7 +91,7 @@ def localize(item: Dataset, words: Language) -> None:
     """
     for concept in (*item.get("ConceptNameCodeSequence", []), *item.get("ConceptCodeSequence", [])):
         concept.CodeMeaning = words.of(str(concept.CodeMeaning))
-    if "TextValue" in item and not _is_named(item, TRACKING_IDENTIFIER):  # it is that of the segment
+    if "TextValue" in item and not any(_is_named(item, name) for name in _AS_IT_IS):
         item.TextValue = words.of(str(item.TextValue))
     if _is_named(item, LANGUAGE):
         (value,) = item.ConceptCodeSequence

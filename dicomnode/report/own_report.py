@@ -139,7 +139,7 @@ def _read(report: Dataset, found_in: str) -> EarlierResult:
         sop_class_uid=text_value(report, "SOPClassUID"),
         report_series_uid=text_value(report, "SeriesInstanceUID"),
         report_uid=text_value(report, "SOPInstanceUID"),
-        flags=tuple(flag.partition(":")[0] for flag in said if flag != "none"),
+        flags=tuple(flag.partition(":")[0] for flag in said if ":" in flag),  # else it is "none"
         predecessor_uid=_predecessor(report),
         corrected=bool(_texts(evaluations, codes.CORRECTION.value)),
         found_in=found_in,

@@ -31,8 +31,8 @@ DOUBTS = {
     Doubt.OTHER_MODEL: "another model measured then: the change may be the model's",
     Doubt.OTHER_WEIGHTS: "the model had other weights then: the change may be the model's",
     Doubt.OTHER_SOFTWARE: "another version of the software measured then",
-    Doubt.OTHER_CONFIGURATION: "thresholds or models of lungs and lobes were others then: the change may be "
-    "theirs",
+    Doubt.OTHER_CONFIGURATION: "thresholds, models of lungs and lobes or the configuration were others then: "
+    "the change may be theirs",
     Doubt.OTHER_KERNEL: "the reconstruction kernel is another one: the change may be its",
     Doubt.FLAGS_THEN: "the earlier result had quality flags",
     Doubt.CORRECTED_BY_HAND: "a person had corrected the earlier masks",

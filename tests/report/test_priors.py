@@ -18,11 +18,13 @@ from pydicom.dataset import Dataset
 from dicomnode.measure.change import compare, compared_values
 from dicomnode.measure.priors import Course, EarlierResult, PriorError, SearchRemark
 from dicomnode.report.course import COURSE_HEIGHT, published_course
+from dicomnode.report.language import LanguageName
 from dicomnode.report.overview import HEIGHT, WIDTH, write_overview
 from dicomnode.report.own_report import NotOurReportError, read_own_report, scan_of
 from dicomnode.report.record import measurements_json, measurements_record
+from dicomnode.report.results import build_results
 from tests.prior_cases import MAKER, NOW, findings, result
-from tests.report.report_cases import Case, axial_affine, make_case, thorax, write_ct
+from tests.report.report_cases import PAGE, Case, axial_affine, make_case, thorax, write_ct
 
 VALUES = {"lesion_volume_ml": 10.25, "lesion_extent_percent": 2.5, "lesion_weight_g": 3.0}
 
@@ -163,6 +165,25 @@ def test_a_report_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert read.report_uid == file.sop_instance_uid and read.report_series_uid == file.series_instance_uid
     assert read.flags == case.measurements.quality.flags
     assert EarlierResult.from_json(read.to_json()) == read
+
+
+@pytest.mark.parametrize("name", ["de", "ja"])
+def test_a_report_in_another_language_is_read_as_in_english(tmp_path: Path, name: LanguageName) -> None:
+    hu, labels, sides = thorax()
+    volume = write_ct(
+        tmp_path / "ct", hu, axial_affine(), ConvolutionKernel="Lung", SeriesDescription="Scores"
+    )
+    case = make_case(volume, labels, sides)
+    case = replace(
+        case, measurements=replace(case.measurements, quality=replace(case.measurements.quality, flags=()))
+    )
+    parts = case.volume, case.segmentation, case.measurements, case.provenance
+    english = read_own_report(dcmread(case.build(tmp_path / "en")[1].path), "pacs")
+    build_results(*parts, PAGE, tmp_path / name, language=name)
+    assert replace(
+        read_own_report(dcmread(tmp_path / name / "sr.dcm"), "pacs"), report_uid="2.25.1"
+    ) == replace(english, report_uid="2.25.1")
+    assert (english.scan.kernel, english.flags) == ("Lung", ())
 
 
 def test_a_report_of_an_earlier_version_is_read(case: Case, tmp_path: Path) -> None:
