@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from datetime import date
 from pathlib import Path
 
 from rich.progress import Progress
 
 from dicomnode.phantom.build import build_phantom
 from dicomnode.phantom.encode import TRANSFER_SYNTAXES
-from dicomnode.phantom.options import PatientPosition, SliceOrder
+from dicomnode.phantom.options import PatientPosition, SeriesOptions, SliceOrder
 from dicomnode.phantom.series import write_series
 from dicomnode.phantom.spec import Kernel, LesionSpec, PhantomError, PhantomSpec, Place
 from dicomnode.segment.segmentation import Lobe
@@ -45,6 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
             slice_order=chosen.slice_order,
             patient_name=chosen.patient_name,
             patient_id=chosen.patient_id,
+            study_date=chosen.study_date,
         )
     except (PhantomError, OSError) as error:
         print(f"phantom: {error}", file=sys.stderr)
@@ -87,7 +89,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--slice-order", choices=[str(o) for o in SliceOrder], default="ascending")
     parser.add_argument("--patient-name", default="Phantom^Chest")
     parser.add_argument("--patient-id", default="PHANTOM")
+    parser.add_argument(
+        "--study-date",
+        type=_date,
+        default=SeriesOptions().study_date,
+        metavar="YYYYMMDD",
+        help="serial scans of one patient differ in it (default %(default)s)",
+    )
     return parser
+
+
+def _date(text: str) -> str:
+    if len(text) != len("YYYYMMDD"):
+        raise ValueError(text)
+    return f"{date.fromisoformat(text):%Y%m%d}"
 
 
 def _lesion(text: str) -> LesionSpec:

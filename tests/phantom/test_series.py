@@ -192,8 +192,13 @@ def test_wrong_options_are_refused(thin_phantom: Phantom, tmp_path: Path) -> Non
 
 def test_command_writes_a_series_and_its_truth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "ct"
+    assert main([str(out), "--ct-matrix", "24", "48", "48", "--study-date", "20240229"]) == 0
+    assert dcmread(out / "CT00001.dcm").StudyDate == "20240229"
     assert main([str(out), "--ct-matrix", "24", "48", "48", "--lesion", "ggo:40:right_lower"]) == 0
     assert len(list(out.glob("*.dcm"))) == 24
     assert '"lung_volume_ml"' in (tmp_path / "ct_truth.json").read_text()
+    for wrong in ("20240230", "2024-02-29"):
+        with pytest.raises(SystemExit):
+            main([str(out), "--study-date", wrong])
     assert main([str(out), "--lesion", "ggo:40:nowhere"]) == 1
     assert "nowhere" in capsys.readouterr().err
