@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from dicomnode.deliver.fhir import FhirService
 from dicomnode.deliver.peer import Peer
 from dicomnode.deliver.stow import StowService
 
@@ -50,6 +51,8 @@ class Destination:
         Whether uncompressed objects go out deflated where it accepts that at negotiation.
     stow:
         Where it is set the results go there instead.
+    fhir:
+        Where it is set, bundles (kind ``fhir``) are posted there and nothing else goes to this destination.
     """
 
     name: str
@@ -59,3 +62,4 @@ class Destination:
     commitment: bool = False
     deflate: bool = False
     stow: StowService | None = None
+    fhir: FhirService | None = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,14 +12,13 @@ from pathlib import Path
 import httpx
 
 from dicomnode.deliver.dicom_file import DicomFile, NotADicomFileError, read_dicom_file
+from dicomnode.deliver.http_client import http_client, read_body, retry_after_seconds, why_not
 from dicomnode.deliver.refusal import Answer, Verdict, c_store_answer, http_answer
 from dicomnode.deliver.sender import SendOutcome
 from dicomnode.deliver.stow_response import StowResponseError, find_instance
 
 CHUNK_BYTES = 1 << 20
-MAXIMUM_RESPONSE_BYTES = 1 << 20
 ACCEPTED = "application/dicom+json, application/dicom+xml;q=0.5"
-_SECONDS = re.compile(r"[0-9]{1,6}")
 
 
 @dataclass(frozen=True)
@@ -88,23 +86,23 @@ def reach(service: StowService) -> str | None:
     Nothing is stored: whether it offers STOW-RS shows with the first result.
     """
     try:
-        with _client(service) as client:
+        with http_client(
+            {**service.headers, "Accept": ACCEPTED},
+            service.tls,
+            service.connect_seconds,
+            service.answer_seconds,
+        ) as client:
             status = client.get(service.studies_url, params={"limit": "1"}).status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return f"{service}: {_why_not(error)}"
+        return f"{service}: {why_not(error)}"
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return f"{service}: HTTP {status}, {http_answer(status).sentence}"
     return None
 
 
 def _client(to: StowService) -> httpx.Client:
-    # No proxy, no .netrc: where patient data goes is said by the configuration alone.
-    return httpx.Client(
-        headers={**to.headers, "Accept": ACCEPTED},
-        verify=to.tls or ssl.create_default_context(),
-        timeout=httpx.Timeout(to.answer_seconds, connect=to.connect_seconds),
-        trust_env=False,
-    )
+    headers = {**to.headers, "Accept": ACCEPTED}
+    return http_client(headers, to.tls, to.connect_seconds, to.answer_seconds)
 
 
 def _store(client: httpx.Client, file: DicomFile, to: StowService) -> SendOutcome:
@@ -125,13 +123,13 @@ def _store(client: httpx.Client, file: DicomFile, to: StowService) -> SendOutcom
         )
         response = client.send(request, stream=True)
         try:
-            body = _read_body(response)
+            body = read_body(response)
         finally:
             response.close()
     except OSError as error:
         return failed(Verdict.UNSENDABLE, f"can't read the file: {error.strerror}")
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        return failed(Verdict.UNREACHABLE, _why_not(error))
+        return failed(Verdict.UNREACHABLE, why_not(error))
     except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
         return failed(Verdict.UNREACHABLE, f"the address or a header is not valid ({type(error).__name__})")
     except httpx.HTTPError as error:
@@ -164,7 +162,7 @@ def _outcome(file: DicomFile, to: StowService, response: httpx.Response, body: b
         f"{to}: {told}, {meaning.sentence}",
         meaning.verdict,
         remark,
-        _retry_after(response),
+        retry_after_seconds(response),
     )
 
 
@@ -182,29 +180,3 @@ def _multipart(path: Path, boundary: str) -> tuple[Iterator[bytes], int]:
         yield tail
 
     return parts(), len(head) + size + len(tail)
-
-
-def _read_body(response: httpx.Response) -> bytes:
-    body = b""
-    for chunk in response.iter_bytes():
-        body += chunk
-        if len(body) > MAXIMUM_RESPONSE_BYTES:
-            break
-    return body[:MAXIMUM_RESPONSE_BYTES]
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds of Retry-After; a date is not read, the usual waiting does as well."""
-    text = response.headers.get("Retry-After", "").strip()
-    return float(text) if _SECONDS.fullmatch(text) else None
-
-
-def _why_not(error: Exception) -> str:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError):
-            return f"TLS failed, {cause.strerror or cause.reason}"  # a sentence with the contexts of the node
-        cause = cause.__cause__ or cause.__context__
-    if isinstance(error, httpx.ConnectTimeout):
-        return "no connection in time"
-    return "no connection"
