@@ -10,7 +10,8 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
-from dicomnode.config import Config, Source
+from dicomnode.config import Config
+from dicomnode.config_sections import Source
 from dicomnode.deliver.peer import Peer, PeerError, associated, parse_peer
 from dicomnode.priors.pacs import Expecting, PriorPacs
 from dicomnode.priors.search import PriorSearch

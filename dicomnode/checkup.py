@@ -9,11 +9,13 @@ from collections.abc import Iterator
 
 from dicomnode import callback
 from dicomnode.checkup_tls import check_own_tls, check_tls_towards
-from dicomnode.config import LOOPBACK, Config
+from dicomnode.config import Config
+from dicomnode.config_sections import LOOPBACK
+from dicomnode.deliver.fhir import reach_fhir
 from dicomnode.deliver.peer import Peer, echo
 from dicomnode.deliver.stow import reach
 from dicomnode.findings import Finding
-from dicomnode.node import destination_of
+from dicomnode.node import destination_of, fhir_destination
 from dicomnode.segment.card import ModelError, load_installed_card
 from dicomnode.segment.lobe_card import installed_lobe_card
 from dicomnode.segment.lung_card import installed_lung_card
@@ -34,6 +36,7 @@ def check_node(config: Config) -> list[Finding]:
         *_check_model(config),
         *_check_device(config),
         *_check_destinations(config),
+        *_check_fhir(config),
         *_check_called_back(config),
         *_check_priors(config),
     ]
@@ -196,6 +199,19 @@ def _check_destinations(config: Config) -> Iterator[Finding]:
         if destination.stow is None or destination.commitment:
             error = echo(destination.peer)
             yield Finding(subject, "wrong" if error else "ok", error or f"{destination.peer} answers C-ECHO")
+
+
+def _check_fhir(config: Config) -> Iterator[Finding]:
+    if not config.fhir.url:
+        return
+    certificates = list(check_tls_towards("fhir tls", config.fhir.tls))
+    yield from certificates
+    service = None
+    if not any(finding.severity == "wrong" for finding in certificates):
+        service = fhir_destination(config).fhir
+    if service is not None:
+        error = reach_fhir(service)
+        yield Finding("fhir", "wrong" if error else "ok", error or f"{service} answers")
 
 
 def _check_called_back(config: Config) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dicomnode.config import Tls
+from dicomnode.config_sections import Tls
 from dicomnode.findings import Finding
 from dicomnode.tls import CertificateError, client_tls, sentence, server_tls
 

@@ -81,7 +81,9 @@ def correct_series(
     except SeriesRefusedError as refused:
         if refused.reason in SILENT:
             return Analysis(ResultSet(()), (refused.reason, refused.detail))
-        results = build_refusal(job.seg_paths, refused.reason, refused.detail, SOFTWARE, out, predecessor)
+        results = build_refusal(
+            job.seg_paths, refused.reason, refused.detail, SOFTWARE, out, predecessor, further.language
+        )
         return Analysis(results, (refused.reason, refused.detail))
     provenance = provenance_of(volume, segmentation, segmenter, config_sha256)
     results = publish(

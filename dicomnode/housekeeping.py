@@ -60,6 +60,8 @@ class Overdue:
 def deadlines_of(config: Config) -> Deadlines:
     """How long a series may stay in a state; the loops that end the waiting get a minute or two more."""
     alarms = [destination.alarm_seconds for destination in config.destination]
+    if config.fhir.url:
+        alarms.append(config.fhir.alarm_seconds)
     alarm = min(alarms, default=3600.0)
     return Deadlines(
         receiving=config.series.deadline_seconds + 60,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from urllib.parse import urlsplit
 
 from dicomnode import __version__, callback
 from dicomnode.analysis_loop import AnalysisLoop
 from dicomnode.assemble.decoders import decodable_transfer_syntaxes
-from dicomnode.config import Config
-from dicomnode.config import Destination as DestinationSettings
+from dicomnode.config import FHIR_NAME, Config
+from dicomnode.config_sections import Destination as DestinationSettings
 from dicomnode.deliver.delivery import DeliveryLoop
 from dicomnode.deliver.destination import Destination, RetryPolicy
+from dicomnode.deliver.fhir import FhirService
 from dicomnode.deliver.peer import Peer
 from dicomnode.deliver.stow import StowService
 from dicomnode.housekeeping import Housekeeping, deadlines_of
@@ -18,7 +20,7 @@ from dicomnode.monitoring import Monitoring
 from dicomnode.receive.expected import ExpectedInstances
 from dicomnode.receive.judge import CompletenessSettings
 from dicomnode.receive.server import ServerSettings, StorageServer
-from dicomnode.report.result_set import FurtherResults
+from dicomnode.report.result_set import FurtherResults, ResultKind
 from dicomnode.spool.errors import SpoolError
 from dicomnode.spool.spool import Spool
 from dicomnode.supervisor import Supervisor
@@ -47,7 +49,7 @@ class Node:
         self.config = config
         self._stopping = False
         self._spool = Spool(config.spool.directory.resolve(), int(config.spool.minimum_free_gb * 1e9))
-        destinations = [destination_of(settings, config.node.ae_title) for settings in config.destination]
+        destinations = destinations_of(config)
         self._monitoring = Monitoring(config, self._spool)
         self._expected = ExpectedInstances()
         self._server = StorageServer(
@@ -69,10 +71,10 @@ class Node:
                     config.analysis.device,
                     config.analysis.timeout_seconds,
                     lungs=config.analysis.lungs,
-                    further=FurtherResults.of(config.report.include, config.report.overlay == "multiframe"),
+                    further=further_results(config),
                 ),
                 destinations,
-                include=config.report.include,
+                include=kinds_of(config),
                 config_sha256=config.analysis_sha256(),
                 maximum_attempts=config.analysis.attempts,
                 training_directory=config.correction.training_directory,
@@ -134,7 +136,7 @@ class Node:
             If a certificate can't be used; nothing has changed then.
         """
         settings = _server_settings(config)
-        destinations = [destination_of(one, config.node.ae_title) for one in config.destination]
+        destinations = destinations_of(config)
         priors = callback.prior_search(config, self._spool.ledger, self._expected)
         self._server.reload(settings)
         for loop in self._analysis:
@@ -168,6 +170,41 @@ class Node:
         except SpoolError as error:
             return f"the ledger doesn't answer: {error}"
         return "a series is stuck in a loop of the node" if self._housekeeping.hanging else ""
+
+
+def kinds_of(config: Config) -> tuple[str, ...]:
+    """Kinds of result that are delivered."""
+    return (*config.report.kinds, *([ResultKind.FHIR.value] if config.fhir.url else []))
+
+
+def further_results(config: Config) -> FurtherResults:
+    """What is made besides SEG, SR and the picture, and how."""
+    report = config.report
+    return FurtherResults.of(kinds_of(config), report.overlay == "multiframe", report.language)
+
+
+def destinations_of(config: Config) -> list[Destination]:
+    """All systems that get results."""
+    found = [destination_of(settings, config.node.ae_title) for settings in config.destination]
+    return [*found, fhir_destination(config)] if config.fhir.url else found
+
+
+def fhir_destination(config: Config) -> Destination:
+    """The FHIR server as the delivery room wants it; its peer is only a name for the audit trail."""
+    fhir, tls = config.fhir, config.fhir.tls
+    address = urlsplit(fhir.url)
+    port = address.port or (443 if address.scheme == "https" else 80)
+    security = client_tls(tls.cert, tls.key, tls.ca, check_host=tls.check_host) if tls else None
+    if security is None and address.scheme == "https":
+        security = client_tls()
+    headers = {name: value.get_secret_value() for name, value in fhir.headers.items()}
+    return Destination(
+        name=FHIR_NAME,
+        peer=Peer(FHIR_NAME.upper(), address.hostname or "", port, config.node.ae_title),
+        accepts=(ResultKind.FHIR.value,),
+        retry=RetryPolicy(fhir.retry.first_seconds, fhir.retry.factor, fhir.retry.cap_seconds),
+        fhir=FhirService(fhir.url, headers, security),
+    )
 
 
 def destination_of(settings: DestinationSettings, calling_ae_title: str) -> Destination:

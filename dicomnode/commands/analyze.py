@@ -26,8 +26,9 @@ from rich.progress import TaskID
 from dicomnode.analysis import Analysis, Progress, stage_fraction
 from dicomnode.assemble.series import SeriesFiles, find_series
 from dicomnode.commands.common import CommandError
-from dicomnode.config import Analysis as AnalysisSettings
-from dicomnode.config import Config, Priors
+from dicomnode.config import Config
+from dicomnode.config_sections import Analysis as AnalysisSettings
+from dicomnode.config_sections import Priors
 from dicomnode.pipeline import analyze_series
 from dicomnode.priors.folder import FolderPriors, in_order_of_time
 from dicomnode.report.errors import ReportError

@@ -36,8 +36,8 @@ from dicomnode.cohort.scan import scan
 from dicomnode.cohort.workers import Workers
 from dicomnode.cohort.writing import CSV_NAME, NOT_MEASURED_NAME, PARQUET_NAME, parquet_is_there, write_tables
 from dicomnode.commands.common import CommandError
-from dicomnode.config import Analysis as AnalysisSettings
 from dicomnode.config import Config
+from dicomnode.config_sections import Analysis as AnalysisSettings
 from dicomnode.supervisor import Supervisor
 from dicomnode.terminal import progress_bars
 

@@ -12,7 +12,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from dicomnode.config import Config, Tls
+from dicomnode.config import Config
+from dicomnode.config_sections import Tls
 from dicomnode.conformance.markdown import code, table
 
 COMMENTED_FILE = "dicomnode.toml"

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from dicomnode.deliver.commitment import CommitmentRequester
 from dicomnode.deliver.destination import Destination
+from dicomnode.deliver.fhir import post_bundles
 from dicomnode.deliver.refusal import Verdict
 from dicomnode.deliver.sender import SendOutcome, send_files
 from dicomnode.deliver.stow import stow_files
@@ -146,7 +147,9 @@ class Courier:
             return current.ended or self._stopping.is_set()
 
         try:
-            if self.destination.stow is not None:
+            if self.destination.fhir is not None:
+                post_bundles(by_path, self.destination.fhir, note, should_stop)
+            elif self.destination.stow is not None:
                 stow_files(by_path, self.destination.stow, note, should_stop)
             else:
                 send_files(

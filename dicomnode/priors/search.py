@@ -12,7 +12,7 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from dicomnode.config import Priors
+from dicomnode.config_sections import Priors
 from dicomnode.measure.priors import EarlierResult, Findings, PriorError, Scan, SearchRemark
 from dicomnode.priors.pacs import PacsAnswer, PriorPacs
 from dicomnode.priors.patient import Patient

@@ -21,6 +21,7 @@ from dicomnode.report.errors import ReportError
 from dicomnode.report.header import MANUFACTURER, RESEARCH_USE
 from dicomnode.report.quality_text import flag_sentence
 from dicomnode.report.quantities import LOBE_QUANTITIES, LUNG_QUANTITIES, REGION_QUANTITIES, Quantity
+from dicomnode.report.result_set import ResultFile, ResultKind
 from dicomnode.report.segments import LOBES, LUNGS, SIDES, Segment
 from dicomnode.report.uids import derive_uid
 
@@ -44,7 +45,7 @@ DIAGNOSTIC_SECTION = "http://terminology.hl7.org/CodeSystem/v2-0074"
 DICOM_UID = "urn:dicom:uid"
 
 
-def write_fhir(folder: Path) -> Path:
+def write_fhir(folder: Path) -> ResultFile:
     """Write ``report.fhir.json`` beside ``measurements.json``, ``sr.dcm`` and ``seg.dcm`` in ``folder``.
 
     Raises
@@ -57,7 +58,7 @@ def write_fhir(folder: Path) -> Path:
     partial = path.with_name(path.name + ".partial")
     partial.write_text(json.dumps(bundle, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     partial.replace(path)
-    return path
+    return ResultFile(ResultKind.FHIR, "", "", derive_uid("fhir", str(bundle["id"])), path)
 
 
 def build_bundle(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The results besides SEG, SR and the picture: overlay, PDF, key objects and presentation state."""
+"""The results besides SEG, SR and the picture: label map, overlay, PDF, key objects, presentation state."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dicomnode.report.encapsulated_pdf import ENCAPSULATED_PDF_STORAGE, write_pd
 from dicomnode.report.header import ObjectUids, SeriesReference, compared_uids, object_uids
 from dicomnode.report.identity import Identity
 from dicomnode.report.key_objects import KEY_OBJECT_SELECTION, write_key_objects
+from dicomnode.report.label_map import LABEL_MAP_STORAGE, write_label_map
 from dicomnode.report.picture_series import write_overlay
 from dicomnode.report.planes import AXIAL_COUNT, PatientView
 from dicomnode.report.presentation_state import GSPS_STORAGE, write_presentation_state
@@ -72,6 +73,20 @@ def write_further_results(
             software=software,
         )
         files.append(uids.file(ResultKind.PDF, path))
+    if ResultKind.LABEL_MAP in wanted.kinds:
+        uids, path = object_uids(LABEL_MAP_STORAGE, "label map", origin.uids), out / "labelmap.dcm"
+        write_label_map(
+            path,
+            volume,
+            segmentation,
+            uids=uids,
+            origin=origin.uids,
+            identity=identity,
+            compression=origin.lossy,
+            software=software,
+            corrected=provenance.correction.changed if provenance.correction else (),
+        )
+        files.append(uids.file(ResultKind.LABEL_MAP, path))
     if wanted.kinds & {ResultKind.KO, ResultKind.GSPS}:
         files += _write_presentation(out, wanted, volume, segmentation, origin)
     if ResultKind.OVERLAY in wanted.kinds:

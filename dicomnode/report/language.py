@@ -7,7 +7,6 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
@@ -21,8 +20,8 @@ from dicomnode.report.codes import (
 )
 from dicomnode.report.identity import Identity
 from dicomnode.report.part10 import write_part10
+from dicomnode.report.result_set import LanguageName
 
-LanguageName = Literal["en", "fr", "de", "zh", "ja", "ko"]
 CATALOGUES = Path(__file__).parent / "languages"
 _AS_IT_IS = (TRACKING_IDENTIFIER, ALGORITHM_NAME, SOURCE_DESCRIPTION, SOURCE_KERNEL)
 """Names: of the segment, the model and the source; a kernel may be called "Lung"."""

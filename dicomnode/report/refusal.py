@@ -20,10 +20,10 @@ from dicomnode.report.header import (
     object_uids,
 )
 from dicomnode.report.identity import Identity, read_header, text_value, verify_identity
-from dicomnode.report.language import LanguageName, write_document
 from dicomnode.report.language import language as catalogue
+from dicomnode.report.language import write_document
 from dicomnode.report.refusal_page import draw_refusal_page
-from dicomnode.report.result_set import DocumentReference, ResultKind, ResultSet
+from dicomnode.report.result_set import DocumentReference, LanguageName, ResultKind, ResultSet
 from dicomnode.report.secondary_capture import SECONDARY_CAPTURE_STORAGE, write_secondary_capture
 
 ENHANCED_SR = "1.2.840.10008.5.1.4.1.1.88.22"

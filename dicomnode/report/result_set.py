@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dicomnode.report.errors import ReportError
+
+LanguageName = Literal["en", "fr", "de", "zh", "ja", "ko"]
+"""Languages of the labels of reports."""
 
 SR_CLASSES = "1.2.840.10008.5.1.4.1.1.88."
 """Every SOP class of structured reports begins with it (PS3.4 B.5)."""
@@ -28,26 +31,32 @@ class ResultKind(StrEnum):
     PDF = "pdf"
     KO = "ko"
     GSPS = "gsps"
+    LABEL_MAP = "labelmap"
+    FHIR = "fhir"
 
 
 @dataclass(frozen=True)
 class FurtherResults:
-    """What is made besides SEG, SR and the picture, which always are.
+    """What is made besides SEG, SR and the picture, which always are, and how.
 
-    ``kinds`` may hold any kind; ``multiframe`` makes the overlay one object instead of one a slice.
+    ``kinds`` may hold any kind; ``multiframe`` makes the overlay one object instead of one a slice;
+    ``language`` is that of the labels of reports.
     """
 
     kinds: frozenset[ResultKind] = frozenset()
     multiframe: bool = False
+    language: LanguageName = "en"
 
     @classmethod
-    def of(cls, kinds: Iterable[str], multiframe: bool = False) -> FurtherResults:
+    def of(
+        cls, kinds: Iterable[str], multiframe: bool = False, language: LanguageName = "en"
+    ) -> FurtherResults:
         """From the names of the kinds."""
-        return cls(frozenset(map(ResultKind, kinds)), multiframe)
+        return cls(frozenset(map(ResultKind, kinds)), multiframe, language)
 
     def to_json(self) -> dict[str, Any]:
         """What :meth:`of` takes."""
-        return {"kinds": sorted(self.kinds), "multiframe": self.multiframe}
+        return {"kinds": sorted(self.kinds), "multiframe": self.multiframe, "language": self.language}
 
 
 NOTHING_FURTHER = FurtherResults()
@@ -78,7 +87,10 @@ class DocumentReference:
 
 @dataclass(frozen=True)
 class ResultFile:
-    """One DICOM result on disk (Part 10); the series is the result's own."""
+    """One result on disk, DICOM (Part 10); the series is the result's own.
+
+    A FHIR bundle has a UID of ours, and neither SOP class nor series.
+    """
 
     kind: ResultKind
     sop_class_uid: str

@@ -16,7 +16,6 @@ from dicomnode.report.errors import ReportError
 from dicomnode.report.further_results import Origin, write_further_results
 from dicomnode.report.header import SeriesReference, compared_uids, document_uids, object_uids
 from dicomnode.report.identity import Identity, read_header, text_value, verify_identity
-from dicomnode.report.language import LanguageName
 from dicomnode.report.language import language as catalogue
 from dicomnode.report.own_report import kernel_of
 from dicomnode.report.provenance import Provenance
@@ -45,7 +44,6 @@ def build_results(
     out: Path,
     predecessor: DocumentReference | None = None,
     course: Course | None = None,
-    language: LanguageName = "en",
     further: FurtherResults = NOTHING_FURTHER,
 ) -> ResultSet:
     """Write ``seg.dcm`` (masks), ``sr.dcm`` (measurements) and ``sc.dcm`` (``page``) into the folder ``out``.
@@ -55,8 +53,8 @@ def build_results(
     The same input gives the same bytes: UIDs derive from source, model and configuration, dates come from the
     source. Patient and study are the source's, byte for byte, and are compared after writing. The report
     names ``predecessor`` as the one that it replaces, and says what ``course`` does of earlier results; what
-    was found of those is part of the UIDs of report and picture. Its labels are in ``language``; in another
-    one than English its text, patient and study included, is encoded in UTF-8.
+    was found of those is part of the UIDs of report and picture. Its labels are in ``further.language``;
+    in another one than English its text, patient and study included, is encoded in UTF-8.
 
     Raises
     ------
@@ -88,7 +86,7 @@ def build_results(
     software = (provenance.software, f"{provenance.model} {provenance.model_version}")
     out.mkdir(parents=True, exist_ok=True)
     seg_path, sr_path, sc_path = out / "seg.dcm", out / "sr.dcm", out / "sc.dcm"
-    words = catalogue(language)
+    words = catalogue(further.language)
     spoken = identity if words is None else Identity.from_source(header, in_utf8=True)
     lossy = _lossy_compression(header)
     source = SeriesReference(

@@ -9,7 +9,7 @@ from dicomnode.spool import rows
 from dicomnode.spool.database import Database
 from dicomnode.spool.errors import LedgerError
 from dicomnode.spool.moves import get, move, note
-from dicomnode.spool.queueing import fall_back, settle
+from dicomnode.spool.queueing import BUNDLE_KIND, fall_back, settle
 from dicomnode.spool.records import Backlog, DeliveryRecord, DestinationRecord, KindRefusal
 from dicomnode.spool.states import DeliveryState, SeriesState
 
@@ -149,7 +149,9 @@ class Outbox:
                 "for_good = for_good OR excluded.for_good OR objects + 1 >= ?",
                 (delivery.destination, delivery.kind, error, whole_kind, now, OBJECTS_FOR_GOOD),
             )
-            replaced = fall_back(connection, delivery.series_id, delivery.destination, now)
+            replaced = delivery.kind != BUNDLE_KIND and fall_back(
+                connection, delivery.series_id, delivery.destination, now
+            )
             settle(connection, delivery.series_id, now)
             return replaced
 

@@ -13,6 +13,9 @@ from dicomnode.spool.states import HELD, DeliveryState, SeriesState
 FALLBACK_KIND = "sc"
 """The picture that a destination gets instead of what it refuses: every viewer shows a secondary capture."""
 
+BUNDLE_KIND = "fhir"
+"""What only a FHIR server takes; no picture can stand in for it."""
+
 REFUSED_REASON = "destination_refused"
 
 
@@ -84,6 +87,8 @@ def _kinds(
     chosen = [kind for kind in wanted if kind not in refused]
     needs_picture = len(chosen) < len(wanted) or not chosen
     yield from chosen
+    if set(destination.accepts) <= {BUNDLE_KIND}:
+        return
     if needs_picture and FALLBACK_KIND in available and FALLBACK_KIND not in {*chosen, *refused}:
         yield FALLBACK_KIND
 

@@ -11,7 +11,7 @@ from pydicom import dcmread
 
 from dicomnode.assemble.series import find_series
 from dicomnode.cli import main
-from dicomnode.config import Priors
+from dicomnode.config_sections import Priors
 from dicomnode.measure.priors import SearchRemark
 from dicomnode.phantom import LesionSpec, PhantomSpec, build_phantom, write_series
 from dicomnode.priors.folder import FolderPriors, in_order_of_time

@@ -17,7 +17,8 @@ from pydicom import dcmread
 
 from dicomnode import callback
 from dicomnode.checkup import _check_priors
-from dicomnode.config import Config, Priors
+from dicomnode.config import Config
+from dicomnode.config_sections import Priors
 from dicomnode.demo.orthanc import OrthancPacs, find_orthanc
 from dicomnode.measure.priors import Findings, SearchRemark
 from dicomnode.priors.pacs import Method, PriorPacs

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from pynetdicom import AE, evt
 
-from dicomnode.config import Priors
+from dicomnode.config_sections import Priors
 from dicomnode.deliver.peer import Peer
 from dicomnode.measure.priors import Findings, SearchRemark
 from dicomnode.priors.pacs import STUDY_ROOT_FIND, STUDY_ROOT_GET, PriorPacs

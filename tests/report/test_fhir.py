@@ -75,7 +75,7 @@ def test_series_and_instances_of_source_and_results_are_listed(case: Case, resul
 
 def test_the_same_result_gives_the_same_bundle(case: Case, results: Path, tmp_path: Path) -> None:
     again = written(case, tmp_path / "again")
-    assert write_fhir(results).read_bytes() == write_fhir(again).read_bytes()
+    assert write_fhir(results).path.read_bytes() == write_fhir(again).path.read_bytes()
 
 
 def test_a_patient_without_an_identifier_is_not_invented(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.demo.read_back import reported_values
 from dicomnode.report import codes
 from dicomnode.report.identity import IDENTITY_KEYWORDS
-from dicomnode.report.language import LONGEST_MEANING, LanguageName, language
+from dicomnode.report.language import LONGEST_MEANING, language
 from dicomnode.report.refusal import build_refusal
+from dicomnode.report.result_set import FurtherResults, LanguageName
 from dicomnode.report.results import build_results
 from tests.report.report_cases import PAGE, Case, axial_affine, make_case, thorax, write_ct
 
@@ -25,8 +26,9 @@ SYMBOLS = {"mL", "g", "%", "day", "/d", "mL/d", "g/d", "%/d", "no units", "Houns
 
 
 def written(case: Case, out: Path, name: LanguageName) -> Path:
+    further = FurtherResults.of((), language=name)
     build_results(
-        case.volume, case.segmentation, case.measurements, case.provenance, PAGE, out, language=name
+        case.volume, case.segmentation, case.measurements, case.provenance, PAGE, out, further=further
     )
     return out / "sr.dcm"
 

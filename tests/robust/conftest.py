@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dicomnode.config import Analysis
+from dicomnode.config_sections import Analysis
 from dicomnode.segment.segmentation import Segmentation
 from dicomnode.segment.segmenter import Segmenter
 from tests.robust.patient import Chest, read_chest

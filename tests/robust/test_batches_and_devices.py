@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from dicomnode.config import Analysis
+from dicomnode.config_sections import Analysis
 from dicomnode.segment.card import load_card, models_directory, read_card, sha256_of
 from dicomnode.segment.card_file import CARD_FILE, UNTRAINED_FILE
 from dicomnode.segment.lesions import LesionModel
