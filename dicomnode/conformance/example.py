@@ -38,20 +38,15 @@ ROOT = "1.2.826.0.1.3680043.8.498"
 ERROR = ErrorModel(
     low_probability=0.2,
     high_probability=0.8,
-    least_spread=0.2,
-    patients=12,
-    student_quantile=2.2,
-    lesion_mean=0.1,
-    lesion_sd=0.8,
-    weight_mean=0.1,
-    weight_sd=0.5,
+    least_spread=0.3,
+    least_piece_spread=0.1,
+    lesion_errors=tuple(step / 10 for step in range(-10, 11)),
+    weight_errors=tuple(step / 10 for step in range(-10, 11)),
     lobe_sd=0.5,
     region_sd=0.8,
-    held_out="12 patients",
-    slices=50,
-    slice_quantile=2.01,
-    ggo_sd=0.8,
-    consolidation_sd=1.2,
+    held_out="21 cases",
+    ggo_errors=tuple(step / 10 for step in range(-10, 11)),
+    consolidation_errors=tuple(step / 10 for step in range(-10, 11)),
 )
 """Of a model whose error was measured; the statement tells where it stands, not these numbers."""
 

@@ -19,18 +19,19 @@ from dicomnode.measure.scores import Comparison, Scores
 from dicomnode.measure.severity import (
     CT_SCORE_MAXIMUM,
     CT_SS_MAXIMUM,
-    CT_SS_REGIONS,
     LOBE_BANDS,
     REGION_BANDS,
     Band,
     score_many,
 )
 from dicomnode.measure.uncertainty import Interval, ScoreCertainty, Uncertainty
-from dicomnode.segment.confidence import ErrorModel
+from dicomnode.segment.confidence import ErrorModel, error_bounds
 
 DRAWS = 4000
 SEED = 20200323
 """The same scan gives the same probabilities."""
+
+NORMAL_QUANTILE = 1.96
 
 Floats = NDArray[np.float64]
 
@@ -57,143 +58,132 @@ def assess_certainty(
         Spacing of slices that are flagged as thick: intervals widen by what was measured on such.
     """
     share = error.thick_share(thick_slice_mm) if thick_slice_mm is not None else 0.0
-    intervals = _intervals(error, pieces.lungs, total, share)
-    random = np.random.default_rng(SEED)
-    shared = random.standard_t(error.patients - 1, DRAWS)
     certain: dict[str, ScoreCertainty] = {}
-    ss_draws: NDArray[np.int64] | None = None
+    draws = _draw_values(error, pieces.lungs, total, share)
     if scores is not None and scores.ct_score is not None:
-        drawn = _draw(error, pieces.lobes, error.lobe_sd, shared, share, random)
-        points = _points(LOBE_BANDS, drawn, pieces.lobes)
-        certain["ct_score"] = _certainty(points, scores.ct_score, CT_SCORE_MAXIMUM)
-    if scores is not None and scores.ct_ss is not None and len(pieces.regions) == CT_SS_REGIONS:
-        drawn = _draw(error, pieces.regions, error.region_sd, shared, share, random)
-        ss_draws = _points(REGION_BANDS, drawn, pieces.regions)
-        certain["ct_ss"] = _certainty(ss_draws, scores.ct_ss, CT_SS_MAXIMUM)
-    values = _values(error, pieces.lungs, total, shared, share) | (
-        {} if ss_draws is None else {"ct_ss": ss_draws}
-    )
+        points = score_draws(error, pieces.lobes, error.lobe_sd, LOBE_BANDS, share)
+        certain["ct_score"] = score_certainty(points, scores.ct_score, CT_SCORE_MAXIMUM)
+    if scores is not None and scores.ct_ss is not None:
+        points = score_draws(error, pieces.regions, error.region_sd, REGION_BANDS, share)
+        certain["ct_ss"] = score_certainty(points, scores.ct_ss, CT_SS_MAXIMUM)
+        draws["ct_ss"] = points.astype(np.float64)
     above = {
-        found.cut_off.name: float(np.mean(values[found.cut_off.measure] > found.cut_off.value))
+        found.cut_off.name: float(np.mean(draws[found.cut_off.measure] > found.cut_off.value))
         for found in literature
-        if found.cut_off.measure in values
+        if found.cut_off.measure in draws
     }
-    return Uncertainty(intervals, certain, above, error.held_out)
+    return Uncertainty(_intervals(error, pieces.lungs, total, share), certain, above, error.held_out)
+
+
+def share_bounds(
+    found_percent: float, spread: float, errors: Sequence[float], thick_share: float = 0.0
+) -> tuple[float, float]:
+    """95 % bounds of a share in % of which ``found_percent`` was found.
+
+    Parameters
+    ----------
+    spread:
+        Of the case, see :class:`ErrorModel`.
+    errors:
+        Of held-out cases, in spreads.
+    thick_share:
+        By what share lesions change on slices as thick as these.
+    """
+    root = math.sqrt(found_percent)
+    low, high = (spread * bound for bound in error_bounds(errors))
+    thick = NORMAL_QUANTILE * root * (math.sqrt(1 + thick_share) - 1)
+    return max(root - math.hypot(low, thick), 0.0) ** 2, (root + math.hypot(high, thick)) ** 2
 
 
 def score_draws(
-    error: ErrorModel, parts: Sequence[Piece], own_sd: float, bands: Sequence[Band]
-) -> NDArray[np.int64]:
-    """Draws of the sum of scores over parts whose own error has the standard deviation ``own_sd``."""
-    random = np.random.default_rng(SEED)
-    shared = random.standard_t(error.patients - 1, DRAWS)
-    return _points(bands, _draw(error, parts, own_sd, shared, 0.0, random), parts)
-
-
-def root_interval(found_percent: float, centre: float, reach: float) -> tuple[float, float]:
-    """Bounds of a share in % whose root lies ``centre`` beside the found one, give or take ``reach``.
-
-    The found share always lies between.
-    """
-    root = math.sqrt(found_percent)
-    low, high = max(0.0, root + centre - reach), max(0.0, root + centre + reach)
-    return min(low**2, found_percent), max(high**2, found_percent)
-
-
-def _intervals(
-    error: ErrorModel, lungs: Piece, total: RegionMeasurements, share: float
-) -> dict[str, Interval]:
-    """The bounds of each measure; 100 % of the lungs bounds shares and volumes."""
-    spread, lung_ml = lungs.spread(error), total.volume_ml
-
-    def of(found: float, mean: float, sd: float, quantile: float, cases: int) -> tuple[float, float]:
-        by_model = spread * sd * math.sqrt(1 + 1 / cases)
-        reach = quantile * math.hypot(by_model, _thick_reach(math.sqrt(found), share))
-        return root_interval(found, spread * mean, reach)
-
-    patients = (error.student_quantile, error.patients)
-    low, high = of(total.lesion_extent_percent, error.lesion_mean, error.lesion_sd, *patients)
-    high = min(high, 100.0)
-    found = {
-        "lesion_volume_ml": Interval(low * lung_ml / 100, high * lung_ml / 100),
-        "lesion_extent_percent": Interval(low, high),
-    }
-    per_100_ml = 100 * total.lesion_weight_g / lung_ml
-    low, high = of(per_100_ml, error.weight_mean, error.weight_sd, *patients)
-    found["lesion_weight_g"] = Interval(low * lung_ml / 100, high * lung_ml / 100)
-    if error.slices:
-        for kind, extent, mean, sd in (
-            ("ggo", total.ggo_extent_percent, error.ggo_mean, error.ggo_sd),
-            (
-                "consolidation",
-                total.consolidation_extent_percent,
-                error.consolidation_mean,
-                error.consolidation_sd,
-            ),
-        ):
-            low, high = of(extent, mean, sd, error.slice_quantile, error.slices)
-            high = min(high, 100.0)
-            found[f"{kind}_volume_ml"] = Interval(low * lung_ml / 100, high * lung_ml / 100)
-            found[f"{kind}_extent_percent"] = Interval(low, high)
-    return found
-
-
-def _thick_reach(root: float | Floats, share: float) -> float:
-    """Standard deviation of the root that thick slices add: what they changed where it was measured."""
-    return float(root) * (math.sqrt(1 + share) - 1)
-
-
-def _draw(
     error: ErrorModel,
     parts: Sequence[Piece],
     own_sd: float,
-    shared: Floats,
-    share: float,
-    random: np.random.Generator,
-) -> Floats:
-    """True shares in % that there may be, shape (draws, parts)."""
+    bands: Sequence[Band],
+    thick_share: float = 0.0,
+) -> NDArray[np.int64]:
+    """Sums of scores of the true shares that there may be.
+
+    Parameters
+    ----------
+    parts:
+        Lobes or regions.
+    own_sd:
+        By how much their errors differ from the patient's.
+    bands:
+        Their scores.
+    thick_share:
+        As in :func:`share_bounds`.
+    """
+    random = np.random.default_rng(SEED)
+    shared = _draw_errors(error.lesion_errors, random)[:, None]
+    own = random.normal(0, own_sd, (DRAWS, len(parts)))
+    thick = random.standard_normal((DRAWS, 1)) * (math.sqrt(1 + thick_share) - 1)
     roots = np.array([part.root() for part in parts])
-    spreads = np.array([part.spread(error) for part in parts])
-    thick = roots * (math.sqrt(1 + share) - 1)
-    of_all = _of_all(error, error.lesion_sd, shared)[:, None]
-    own = random.normal(0, own_sd, (len(shared), len(parts)))
-    on_thick = random.standard_normal((len(shared), 1))
-    drawn = roots + spreads * (error.lesion_mean + of_all + own) + thick * on_thick
-    return np.minimum(np.maximum(drawn, 0) ** 2, 100.0)
-
-
-def _of_all(error: ErrorModel, sd: float, shared: Floats) -> Floats:
-    return sd * math.sqrt(1 + 1 / error.patients) * shared
-
-
-def _values(
-    error: ErrorModel, lungs: Piece, total: RegionMeasurements, shared: Floats, share: float
-) -> dict[str, Floats | NDArray[np.int64]]:
-    """Draws of what published cut-offs are about."""
-    spread = lungs.spread(error)
-    thick = np.random.default_rng(SEED + 1).standard_normal(len(shared)) * (math.sqrt(1 + share) - 1)
-
-    def of(found: float, mean: float, sd: float) -> Floats:
-        root = math.sqrt(found)
-        return np.maximum(root + spread * (mean + _of_all(error, sd, shared)) + root * thick, 0) ** 2
-
-    per_100_ml = 100 * total.lesion_weight_g / total.volume_ml
-    weight = of(per_100_ml, error.weight_mean, error.weight_sd) * total.volume_ml / 100
-    extent = of(total.lesion_extent_percent, error.lesion_mean, error.lesion_sd)
-    return {"lesion_extent_percent": np.minimum(extent, 100.0), "lesion_weight_g": weight}
-
-
-def _points(bands: Sequence[Band], percent: Floats, parts: Sequence[Piece]) -> NDArray[np.int64]:
-    """The sum of scores of each draw."""
+    spreads = np.array([part.spread(error, is_piece=True) for part in parts])
     volumes = np.array([part.volume_ml for part in parts])
+    drawn = np.maximum(roots * (1 + thick) + spreads * (shared + own), 0) ** 2
+    percent = np.minimum(drawn, 100.0)
     total: NDArray[np.int64] = score_many(bands, percent, percent * volumes / 100).sum(axis=1)
     return total
 
 
-def _certainty(points: NDArray[np.int64], reported: int, maximum: int) -> ScoreCertainty:
+def score_certainty(points: NDArray[np.int64], reported: int, maximum: int) -> ScoreCertainty:
     """Shares of the draws; the reported score lies within the bounds."""
     probabilities = np.bincount(points, minlength=maximum + 1) / len(points)
     low, high = (int(value) for value in np.quantile(points, (0.025, 0.975), method="inverted_cdf"))
     return ScoreCertainty(
         reported, min(low, reported), max(high, reported), tuple(float(share) for share in probabilities)
     )
+
+
+def _intervals(
+    error: ErrorModel, lungs: Piece, total: RegionMeasurements, thick_share: float
+) -> dict[str, Interval]:
+    """The bounds of each measure; a part of the lesion ends where the lesion does, that at 100 %."""
+    spread, lung_ml = lungs.spread(error), total.volume_ml
+    found: dict[str, Interval] = {}
+    most = 100.0
+    for kind, percent, errors in (
+        ("lesion", total.lesion_extent_percent, error.lesion_errors),
+        ("ggo", total.ggo_extent_percent, error.ggo_errors),
+        ("consolidation", total.consolidation_extent_percent, error.consolidation_errors),
+    ):
+        if errors:
+            low, high = share_bounds(percent, spread, errors, thick_share)
+            high = min(high, most)
+            most = high if kind == "lesion" else most
+            found[f"{kind}_volume_ml"] = Interval(low * lung_ml / 100, high * lung_ml / 100)
+            found[f"{kind}_extent_percent"] = Interval(low, high)
+    per_100_ml = 100 * total.lesion_weight_g / lung_ml
+    low, high = share_bounds(per_100_ml, spread, error.weight_errors, thick_share)
+    found["lesion_weight_g"] = Interval(low * lung_ml / 100, high * lung_ml / 100)
+    return found
+
+
+def _draw_values(
+    error: ErrorModel, lungs: Piece, total: RegionMeasurements, thick_share: float
+) -> dict[str, Floats]:
+    """True extents and weights that there may be, for the published cut-offs."""
+    spread, random = lungs.spread(error), np.random.default_rng(SEED)
+    thick = random.standard_normal(DRAWS) * (math.sqrt(1 + thick_share) - 1)
+
+    def of(found: float, errors: Sequence[float]) -> Floats:
+        root = math.sqrt(found) * (1 + thick) + spread * _draw_errors(errors, random)
+        drawn: Floats = np.maximum(root, 0) ** 2
+        return drawn
+
+    per_100_ml = of(100 * total.lesion_weight_g / total.volume_ml, error.weight_errors)
+    return {
+        "lesion_extent_percent": np.minimum(of(total.lesion_extent_percent, error.lesion_errors), 100.0),
+        "lesion_weight_g": per_100_ml * total.volume_ml / 100,
+    }
+
+
+def _draw_errors(errors: Sequence[float], random: np.random.Generator) -> Floats:
+    """Errors of further cases: with the same probability between any two neighbours, or beyond the ends.
+
+    Beyond an end they reach as far as its last gap.
+    """
+    ends = (2 * errors[0] - errors[1], *errors, 2 * errors[-1] - errors[-2])
+    return np.interp(random.random(DRAWS) * (len(ends) - 1), np.arange(len(ends)), ends)

@@ -34,9 +34,9 @@ class Piece:
         """Root of the share found, in %."""
         return math.sqrt(self.percent(self.lesion_ml))
 
-    def spread(self, error: ErrorModel) -> float:
+    def spread(self, error: ErrorModel, *, is_piece: bool = False) -> float:
         """How much the root depends on the probability asked for."""
-        return error.spread(self.percent(self.low_ml), self.percent(self.high_ml))
+        return error.spread(self.percent(self.low_ml), self.percent(self.high_ml), is_piece=is_piece)
 
 
 @dataclass(frozen=True)

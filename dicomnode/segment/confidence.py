@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+LEAST_CASES = 20
+"""Fewer errors bound less than 90 % of further cases."""
 
 SURE, SUSPECTED = 2, 1
 """Values of the doubt map: lesion from the high, from the low probability on."""
@@ -18,25 +22,25 @@ class ErrorModel:
 
     All is told on the scale of MEDIP's Bland-Altman analysis (Yoo et al. 2020), the square root of a share in
     %, and in units of the case's own spread: root of the share found from the low probability on, less root
-    of that from the high one, at least ``least_spread``. True root less found root, over the spread, had
-    these means and standard deviations.
+    of that from the high one. An error is true less found root, over the spread.
 
     Parameters
     ----------
-    low_probability, high_probability, least_spread:
+    low_probability, high_probability:
         What the spread is.
-    patients, student_quantile:
-        How many patients the figures come from, and the t distribution's quantile that makes 95 % of so many.
-    lesion_mean, lesion_sd, weight_mean, weight_sd:
-        Of the lesion's share of both lungs, and of its weight in g per 100 mL of lung.
+    least_spread, least_piece_spread:
+        Its least value for the lungs, and for a lobe or region.
+    lesion_errors, weight_errors:
+        Of each case, rising: of the lesion's share of both lungs, and of its weight in g per 100 mL of lung.
     lobe_sd, region_sd:
-        By how much pieces of the size of a lobe, a region of the CT-SS, differ from the patient's own error.
-    slices, slice_quantile, ggo_mean, ggo_sd, consolidation_mean, consolidation_sd:
-        The same of GGO and consolidation, which experts told apart on single slices only; 0 slices: nowhere.
-    thick_mm, thick_bias_percent:
-        Slice spacings from ``THICK_SLICE_MM`` on, and by how much lesions changed on them.
+        By how much the errors of pieces of the size of a lobe, a region of the CT-SS, differ from their
+        patient's.
     held_out:
         The cases, for a reader.
+    ggo_errors, consolidation_errors:
+        Of the cases on which experts told GGO and consolidation apart.
+    thick_mm, thick_bias_percent:
+        Spacings of thick slices, and by how much lesions changed on them.
 
     Raises
     ------
@@ -47,46 +51,52 @@ class ErrorModel:
     low_probability: float
     high_probability: float
     least_spread: float
-    patients: int
-    student_quantile: float
-    lesion_mean: float
-    lesion_sd: float
-    weight_mean: float
-    weight_sd: float
+    least_piece_spread: float
+    lesion_errors: tuple[float, ...]
+    weight_errors: tuple[float, ...]
     lobe_sd: float
     region_sd: float
     held_out: str
-    slices: int = 0
-    slice_quantile: float = 0.0
-    ggo_mean: float = 0.0
-    ggo_sd: float = 0.0
-    consolidation_mean: float = 0.0
-    consolidation_sd: float = 0.0
+    ggo_errors: tuple[float, ...] = ()
+    consolidation_errors: tuple[float, ...] = ()
     thick_mm: tuple[float, ...] = ()
     thick_bias_percent: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.low_probability < self.high_probability < 1:
             raise ValueError("the probabilities must satisfy 0 < low < high < 1")
-        if self.patients < 3 or self.slices < 0:
-            raise ValueError("an error is measured on 3 patients or more")
-        deviations = (self.lesion_sd, self.weight_sd, self.lobe_sd, self.region_sd, self.ggo_sd)
-        if min(*deviations, self.consolidation_sd) < 0 or self.least_spread <= 0:
-            raise ValueError("standard deviations and the least spread must not be negative")
-        if self.student_quantile < 1.96 or (self.slices and self.slice_quantile < 1.96):
-            raise ValueError("the quantile of 95 % is 1.96 or more")
+        if min(self.least_spread, self.least_piece_spread) <= 0 or min(self.lobe_sd, self.region_sd) < 0:
+            raise ValueError("least spreads must be positive, standard deviations not negative")
+        for errors in (self.lesion_errors, self.weight_errors, self.ggo_errors, self.consolidation_errors):
+            if list(errors) != sorted(errors) or 0 < len(errors) < LEAST_CASES:
+                raise ValueError(f"errors must rise and come from {LEAST_CASES} cases or more")
+        if not self.lesion_errors or len(self.lesion_errors) != len(self.weight_errors):
+            raise ValueError("every case needs an error of the lesion and one of its weight")
         if len(self.thick_mm) != len(self.thick_bias_percent) or list(self.thick_mm) != sorted(self.thick_mm):
             raise ValueError("thick_mm must rise and have as many values as thick_bias_percent")
 
-    def spread(self, low_percent: float, high_percent: float) -> float:
+    def spread(self, low_percent: float, high_percent: float, *, is_piece: bool = False) -> float:
         """Root of the share found from the low probability on less that from the high one."""
-        return max(math.sqrt(low_percent) - math.sqrt(high_percent), self.least_spread)
+        least = self.least_piece_spread if is_piece else self.least_spread
+        return max(math.sqrt(low_percent) - math.sqrt(high_percent), least)
 
     def thick_share(self, spacing_mm: float) -> float:
         """By what share lesions change on slices so far apart, as it was measured; 0 where it wasn't."""
         if not self.thick_mm:
             return 0.0
         return abs(float(np.interp(spacing_mm, self.thick_mm, self.thick_bias_percent))) / 100
+
+
+def error_bounds(errors: Sequence[float]) -> tuple[float, float]:
+    """Bounds that hold the error of one more such case with a probability of 95 %, or as near as cases go.
+
+    Whatever the distribution, the error of a further case falls with the same probability between any two
+    neighbours of n rising errors, below or above them all (conformal prediction); up to 79 errors the bounds
+    are the least and the largest, which hold (n - 1) / (n + 1) of the cases. 0 always lies between.
+    """
+    count = len(errors)
+    low = max(math.floor((count + 1) * 0.025), 1)
+    return min(errors[low - 1], 0.0), max(errors[count - low], 0.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, replace
-from statistics import fmean, stdev
+from dataclasses import fields
+from statistics import fmean
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
-from dicomnode.measure.certainty import root_interval, score_draws
+from dicomnode.measure.certainty import score_certainty, score_draws, share_bounds
 from dicomnode.measure.pieces import Piece
 from dicomnode.measure.severity import LOBE_BANDS, REGION_BANDS, Band, score_many
-from dicomnode.segment.confidence import ErrorModel
+from dicomnode.measure.uncertainty import ScoreCertainty
+from dicomnode.segment.confidence import LEAST_CASES, ErrorModel
 from dicomnode.train.cases import DataError
 from dicomnode.train.held_out import LOBE, PATIENT, REGION, SLICE, WHOLE, Part
 
 LOW, HIGH = 0.2, 0.8
 LEAST_SPREAD = 0.3
 """Of the root of a share in %: 0.09 % of the lungs. Mask edges alone are worth so much."""
+
+LEAST_PIECE_SPREAD = 0.1
+"""Of a piece as large as a lobe or region; where nothing is suspected there next to nothing is missed."""
+
+NORMAL_90 = 1.645
+"""Nine tenths of normal values lie so many standard deviations around their mean."""
+
+NUMBERS_A_LINE = 12
+HIGHEST_SCORE = 40
+TOLD_APART = ("GGO", "consolidation")
 
 LUNGS_ML = 4500.0
 """Of a patient here: the sets give no spacing, and what counts as involved is told in mL."""
@@ -31,8 +41,7 @@ THICK_MM, THICK_BIAS_PERCENT = (5.2, 10.0), (5.3, 24.1)
 Pair = Callable[[Part], tuple[float, float]]
 """True and found root of a share in %, of a part."""
 
-Figures = Callable[[ErrorModel], tuple[float, float, float, int]]
-"""Mean, standard deviation, quantile and number of cases of a measure's error."""
+Errors = Callable[[ErrorModel], tuple[float, ...]]
 
 
 def fit_error(parts: Sequence[Part]) -> ErrorModel:
@@ -41,41 +50,35 @@ def fit_error(parts: Sequence[Part]) -> ErrorModel:
     Raises
     ------
     DataError
-        If there are fewer than three patients.
+        If there are too few cases, or no patient among them.
     """
-    patients = [part for part in parts if part.kind == PATIENT and part.size == WHOLE]
-    slices = [part for part in parts if part.kind == SLICE and part.true_ggo_ml is not None]
-    if len(patients) < 3:
-        raise DataError(f"the error is measured on 3 patients or more, the table holds {len(patients)}")
-    lesion, weight = _off(patients, lesion_roots), _off(patients, weight_roots)
-    error = ErrorModel(
+    cases = [part for part in parts if part.size == WHOLE]
+    told = [part for part in cases if part.true_ggo_ml is not None]
+    patients = sum(part.kind == PATIENT for part in cases)
+    if len(cases) < LEAST_CASES or not patients:
+        raise DataError(
+            f"an error is measured on {LEAST_CASES} cases or more, patients among them; the table has "
+            f"{len(cases)}, {patients} of them patients"
+        )
+    held_out = f"{patients} patients and {len(cases) - patients} single slices that the model never saw"
+    if len(told) >= LEAST_CASES:
+        held_out += f"; GGO and consolidation: {len(told)} single slices"
+    else:
+        told = []
+    return ErrorModel(
         low_probability=LOW,
         high_probability=HIGH,
         least_spread=LEAST_SPREAD,
-        patients=len(patients),
-        student_quantile=_quantile(len(patients)),
-        lesion_mean=fmean(lesion),
-        lesion_sd=stdev(lesion),
-        weight_mean=fmean(weight),
-        weight_sd=stdev(weight),
-        lobe_sd=_within(parts, LOBE),
-        region_sd=_within(parts, REGION),
+        least_piece_spread=LEAST_PIECE_SPREAD,
+        lesion_errors=_errors(cases, lesion_roots),
+        weight_errors=_errors(cases, weight_roots),
+        lobe_sd=_own_sd(parts, LOBE),
+        region_sd=_own_sd(parts, REGION),
+        held_out=held_out,
+        ggo_errors=_errors(told, ggo_roots),
+        consolidation_errors=_errors(told, consolidation_roots),
         thick_mm=THICK_MM,
         thick_bias_percent=THICK_BIAS_PERCENT,
-        held_out=f"{len(patients)} patients that the model in question never saw",
-    )
-    if len(slices) < 3:
-        return error
-    ggo, dense = _off(slices, ggo_roots), _off(slices, consolidation_roots)
-    return replace(
-        error,
-        slices=len(slices),
-        slice_quantile=_quantile(len(slices)),
-        ggo_mean=fmean(ggo),
-        ggo_sd=stdev(ggo),
-        consolidation_mean=fmean(dense),
-        consolidation_sd=stdev(dense),
-        held_out=f"{error.held_out}; GGO and consolidation: {len(slices)} single slices",
     )
 
 
@@ -99,14 +102,11 @@ def consolidation_roots(part: Part) -> tuple[float, float]:
     return _root(part, part.true_consolidation_ml or 0.0), _root(part, part.found_consolidation_ml or 0.0)
 
 
-MEASURES: dict[str, tuple[Pair, Figures]] = {
-    "lesion": (lesion_roots, lambda e: (e.lesion_mean, e.lesion_sd, e.student_quantile, e.patients)),
-    "lesion weight": (weight_roots, lambda e: (e.weight_mean, e.weight_sd, e.student_quantile, e.patients)),
-    "GGO": (ggo_roots, lambda e: (e.ggo_mean, e.ggo_sd, e.slice_quantile, e.slices)),
-    "consolidation": (
-        consolidation_roots,
-        lambda e: (e.consolidation_mean, e.consolidation_sd, e.slice_quantile, e.slices),
-    ),
+MEASURES: dict[str, tuple[Pair, Errors]] = {
+    "lesion": (lesion_roots, lambda error: error.lesion_errors),
+    "lesion weight": (weight_roots, lambda error: error.weight_errors),
+    "GGO": (ggo_roots, lambda error: error.ggo_errors),
+    "consolidation": (consolidation_roots, lambda error: error.consolidation_errors),
 }
 
 
@@ -116,56 +116,61 @@ def card_section(error: ErrorModel) -> str:
     for field in fields(error):
         value = getattr(error, field.name)
         if isinstance(value, tuple):
-            text = f"[{', '.join(f'{entry:g}' for entry in value)}]"
+            rows = [", ".join(f"{entry:g}" for entry in row) for row in batched(value, NUMBERS_A_LINE)]
+            text = f"[{rows[0]}]" if len(rows) == 1 else "[\n  " + ",\n  ".join(rows) + ",\n]"
         else:
             text = f'"{value}"' if isinstance(value, str) else f"{value:.4g}"
         lines.append(f"{field.name} = {text}")
     return "\n".join(lines)
 
 
+def batched(values: Sequence[float], count: int) -> list[Sequence[float]]:
+    """Values in rows of ``count``; one empty row of none."""
+    return [values[start : start + count] for start in range(0, max(len(values), 1), count)]
+
+
 def coverage(parts: Sequence[Part]) -> Iterator[str]:
     """How many truths lie within their intervals, a line a measure; no case judges itself."""
-    patients = [part for part in parts if part.kind == PATIENT and part.size == WHOLE]
-    slices = [part for part in parts if part.kind == SLICE]
-    told = [part for part in slices if part.true_ggo_ml is not None]
-    for name, kind, chosen in (
-        ("lesion", "patients", patients),
-        ("lesion weight", "patients", patients),
-        ("lesion", "slices, by the patients' error", slices),
-        ("lesion weight", "slices, by the patients' error", slices),
-        ("GGO", "slices", told),
-        ("consolidation", "slices", told),
-    ):
-        covered = [_covers(part, parts, *MEASURES[name]) for part in chosen]
-        if covered:
-            yield f"{name}: {sum(covered)} of {len(covered)} {kind} ({100 * fmean(covered):.0f} %)"
+    cases = [part for part in parts if part.size == WHOLE]
+    patients = [part for part in cases if part.kind == PATIENT]
+    for name in MEASURES:
+        chosen = [part for part in cases if part.true_ggo_ml is not None or name not in TOLD_APART]
+        within = [_covers(part, [other for other in cases if other is not part], name) for part in chosen]
+        if within:
+            of_patients = [hit for hit, part in zip(within, chosen, strict=True) if part.kind == PATIENT]
+            yield (
+                f"{name}: {sum(within)} of {len(within)} cases within ({100 * fmean(within):.0f} %), "
+                f"{sum(of_patients)} of {len(of_patients)} patients"
+            )
+    slices = [part for part in cases if part.kind == SLICE]
+    for name, judges, judged in (("patients", slices, patients), ("slices", patients, slices)):
+        hits = sum(_covers(part, judges, "lesion") for part in judged)
+        yield f"lesion of the {name} by the errors of the others alone: {hits} of {len(judged)} within"
     for size, bands in ((LOBE, LOBE_BANDS), (REGION, REGION_BANDS)):
         found = [_score(patient, parts, size, bands) for patient in patients]
         count = len([part for part in parts if part.case == patients[0].case and part.size == size])
-        inside = sum(low <= true <= high for true, low, high, _, _ in found)
-        right = sum(true == reported for true, _, _, reported, _ in found)
-        claimed = fmean(probability for *_, probability in found)
+        inside = sum(score.low <= true <= score.high for true, score in found)
+        right = sum(true == score.reported for true, score in found)
+        claimed = sum(score.probability for _, score in found)
         yield (
             f"score over {count} pieces of the size of a {size}: {inside} of {len(found)} patients within; "
-            f"reported score true in {right}, claimed {claimed * len(found):.1f}"
+            f"reported score true in {right}, claimed {claimed:.1f}"
         )
 
 
-def _covers(part: Part, parts: Sequence[Part], roots: Pair, figures: Figures) -> bool:
-    """Whether the part's truth lies in the interval of an error that is fitted without its case."""
-    others = [other for other in parts if other.case != part.case]
-    error = fit_error(others)
-    mean, sd, quantile, cases = figures(error)
+def _covers(part: Part, others: Sequence[Part], name: str) -> bool:
+    """Whether the part's truth lies within the bounds by the errors of ``others``."""
+    roots, _ = MEASURES[name]
+    known = [other for other in others if other.true_ggo_ml is not None or name not in TOLD_APART]
     true, found = roots(part)
-    spread = _spread(part)
-    low, high = root_interval(found**2, spread * mean, spread * quantile * sd * math.sqrt(1 + 1 / cases))
+    low, high = share_bounds(found**2, _spread(part), _errors(known, roots))
     return low <= true**2 <= high
 
 
 def _score(
     patient: Part, parts: Sequence[Part], size: str, bands: Sequence[Band]
-) -> tuple[int, int, int, int, float]:
-    """True score of a patient's pieces, its bounds, the reported score and its probability."""
+) -> tuple[int, ScoreCertainty]:
+    """True score of a patient's pieces, and what is said of it."""
     error = fit_error([part for part in parts if part.case != patient.case])
     own = [part for part in parts if part.case == patient.case and part.size == size]
     scale = LUNGS_ML / patient.lung_ml
@@ -177,39 +182,43 @@ def _score(
 
     true = total(np.array([100 * part.true_ml / max(part.lung_ml, 1e-9) for part in own]))
     reported = total(np.array([piece.percent(piece.lesion_ml) for piece in pieces]))
-    own_sd = error.lobe_sd if size == LOBE else error.region_sd
-    draws = score_draws(error, pieces, own_sd, bands)
-    low, high = (int(value) for value in np.quantile(draws, (0.025, 0.975), method="inverted_cdf"))
-    return true, min(low, reported), max(high, reported), reported, float(np.mean(draws == reported))
+    draws = score_draws(error, pieces, error.lobe_sd if size == LOBE else error.region_sd, bands)
+    return true, score_certainty(draws, reported, HIGHEST_SCORE)
 
 
 def _piece(part: Part, scale: float) -> Piece:
     return Piece(*(scale * ml for ml in (part.lung_ml, part.found_ml, part.low_ml, part.high_ml)))
 
 
-def _off(parts: Sequence[Part], roots: Pair) -> list[float]:
-    """True less found root, in spreads, of each part."""
-    return [(roots(part)[0] - roots(part)[1]) / _spread(part) for part in parts]
+def _errors(parts: Sequence[Part], roots: Pair) -> tuple[float, ...]:
+    """True less found root, in spreads, of each part, rising."""
+    return tuple(sorted(round(_error(part, roots, _spread(part)), 3) for part in parts))
 
 
-def _within(parts: Sequence[Part], size: str) -> float:
-    """How much a patient's pieces differ from their mean, in spreads: the root of the mean variance."""
-    variances = []
-    for case in {part.case for part in parts if part.size == size}:
-        off = _off([part for part in parts if part.case == case and part.size == size], lesion_roots)
-        variances.append(stdev(off) ** 2)
-    return math.sqrt(fmean(variances))
+def _error(part: Part, roots: Pair, spread: float) -> float:
+    true, found = roots(part)
+    return (true - found) / spread
 
 
-def _spread(part: Part) -> float:
-    return max(_root(part, part.low_ml) - _root(part, part.high_ml), LEAST_SPREAD)
+def _own_sd(parts: Sequence[Part], size: str) -> float:
+    """By how much the errors of pieces differ from their patient's; nine tenths of the pieces say so.
+
+    The others are lesions that the model didn't suspect at all, a few spreads of next to nothing.
+    """
+    differ = []
+    for patient in (part for part in parts if part.kind == PATIENT and part.size == WHOLE):
+        whole = _error(patient, lesion_roots, _spread(patient))
+        for part in parts:
+            if part.case == patient.case and part.size == size:
+                spread = _spread(part, LEAST_PIECE_SPREAD)
+                differ.append(abs(_error(part, lesion_roots, spread) - whole))
+    return float(np.quantile(differ, 0.9)) / NORMAL_90 if differ else 0.0
+
+
+def _spread(part: Part, least: float = LEAST_SPREAD) -> float:
+    return max(_root(part, part.low_ml) - _root(part, part.high_ml), least)
 
 
 def _root(part: Part, amount: float) -> float:
     """Root of the share of the part in %."""
     return math.sqrt(100 * amount / part.lung_ml) if part.lung_ml else 0.0
-
-
-def _quantile(cases: int) -> float:
-    """Of the t distribution, for 95 % of single cases."""
-    return float(student.ppf(0.975, cases - 1))

@@ -1,17 +1,18 @@
 """Measures how far a model is off on cases it never saw: ``python -m dicomnode.train.surety --table CSV``.
 
 Prints the ``[error]`` of a model's card and how many truths its intervals cover when the case in question is
-left out. The table comes from a cross-validated training, each case judged by the member that never saw it:
+left out. The table comes from trainings with folds, each case judged by the members that never saw it; a case
+that several trainings held out is judged by the first named:
 
     dicomnode train best --protocol cross_validation.toml --data DATA --out RUN
-    python -m dicomnode.train.surety --table models/best/held_out.csv --trained RUN --data DATA
+    python -m dicomnode.train.surety --table models/best/held_out.csv --trained RUN models/best --data DATA
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,9 @@ def main() -> int:
     """Make the table if it is wanted; print calibration and coverage."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--table", type=Path, required=True, help="held-out cases (CSV), read or made")
-    parser.add_argument("--trained", type=Path, help="make the table: folder of a cross-validated training")
+    parser.add_argument(
+        "--trained", type=Path, nargs="+", help="make the table: folders of trained ensembles"
+    )
     parser.add_argument("--data", type=Path, help="folder of the labelled sets, to make the table")
     arguments = parser.parse_args()
     try:
@@ -50,34 +53,36 @@ def main() -> int:
     return 0
 
 
-def held_out_parts(trained: Path, data: Path | None) -> list[Part]:
-    """Every case of the folds, as the members find it that never saw it.
+def held_out_parts(trained: Sequence[Path], data: Path | None) -> list[Part]:
+    """Every case that an ensemble's folds hold out, as the members find it that never saw it.
 
     Raises
     ------
     DataError
-        If the folder holds no ensemble with folds, or there are no data.
+        If a folder holds no ensemble with folds, or there are no data.
     """
-    ensemble = read_ensemble(trained)
-    if ensemble is None or data is None:
-        raise DataError(f"{trained} must be an ensemble with folds, and --data name the labelled sets")
-    model, parts = LesionModel(load_card(trained)), []
-    for case in labelled_cases(trained, data, model.card.preprocessing.spacing_mm):
-        judges = ensemble[1].judges(case.name)
-        if judges is not None:
-            model.choose_members(judges)
-            parts += find_parts(model, case, LOW, HIGH)
-            print(f"{case.name}: {len(case.hu)} slices", file=sys.stderr)
-    return parts
+    parts: dict[str, list[Part]] = {}
+    for folder in trained:
+        ensemble = read_ensemble(folder)
+        if ensemble is None or data is None:
+            raise DataError(f"{folder} must be an ensemble with folds, and --data name the labelled sets")
+        model = LesionModel(load_card(folder))
+        for case in labelled_cases(folder, data, model.card.preprocessing.spacing_mm):
+            judges = ensemble[1].judges(case.name)
+            if judges is not None and case.name not in parts:
+                model.choose_members(judges)
+                parts[case.name] = find_parts(model, case, LOW, HIGH)
+                print(f"{case.name}: {len(case.hu)} slices, members {judges} of {folder}", file=sys.stderr)
+    return [part for found in parts.values() for part in found]
 
 
 def labelled_cases(trained: Path, data: Path, spacing_mm: float | None) -> Iterator[LabelledCase]:
-    """Patients and slices with masks; those of other scanners in the HU that the training gave them."""
+    """Patients and slices with masks; those of other scanners in the HU that a training there gave them."""
     yield from load_linear(data / LINEAR)
     yield from load_medseg(data / MEDSEG)
     prepared = trained / EXAMPLES_FILE
     if spacing_mm is None or not prepared.exists():
-        raise DataError(f"{prepared} is missing: train the model into that folder first")
+        return
     examples: dict[str, list[Example]] = torch.load(prepared, weights_only=False)
     for name in OTHER_SCANNERS:
         planes = [example.planes for example in examples.get(name, [])]

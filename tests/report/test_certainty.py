@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -15,11 +16,9 @@ from dicomnode.report.certainty_text import certainty_sentences, short_interval,
 from dicomnode.report.overview import write_overview
 from dicomnode.report.record import measurements_json
 from tests.report.report_cases import Case, axial_affine, make_case, thorax, write_ct
-from tests.segment.test_confidence import ERROR
+from tests.segment.test_confidence import ERROR, ERRORS
 
-WITH_SLICES = replace(
-    ERROR, slices=50, slice_quantile=2.01, ggo_sd=0.8, consolidation_mean=0.2, consolidation_sd=1.2
-)
+WITH_SLICES = replace(ERROR, ggo_errors=ERRORS, consolidation_errors=ERRORS)
 UPPER, LOWER = "371886008", "371885007"
 
 
@@ -97,7 +96,7 @@ def test_the_sentences_say_the_same(tmp_path: Path) -> None:
     assert said == certainty_sentences(record)
     assert "lesion volume" in said[0] and "consolidation" in said[0]
     assert said[1].startswith("CT score: ") and f"it is {record['ct_score']} with" in said[1]
-    assert said[-1] == "The error was measured on 12 patients."
+    assert said[-1] == "The error was measured on 31 cases."
     cut_offs = [
         i.TextValue for i in evaluations if i.ConceptNameCodeSequence[0].CodeValue == "PUBLISHED_CUTOFF"
     ]
@@ -115,8 +114,9 @@ def test_a_model_without_a_measured_error_says_so(case: Case, tmp_path: Path) ->
 
 def test_the_picture_shows_the_interval(tmp_path: Path) -> None:
     case = five_lobes(tmp_path)
-    sure = write_overview(case.volume, case.segmentation, case.measurements, tmp_path / "a.png")
+    write_overview(case.volume, case.segmentation, case.measurements, tmp_path / "a.png")
     blank = replace(case.measurements, uncertainty=replace(case.measurements.uncertainty, reason="no"))
-    other = write_overview(case.volume, case.segmentation, blank, tmp_path / "b.png")
-    differ = np.nonzero(np.any(np.asarray(sure) != np.asarray(other), axis=2))
+    write_overview(case.volume, case.segmentation, blank, tmp_path / "b.png")
+    sure, other = (np.asarray(Image.open(tmp_path / name)) for name in ("a.png", "b.png"))
+    differ = np.nonzero(np.any(sure != other, axis=2))
     assert differ[0].size and differ[0].max() < 132, "above the slices"

@@ -20,6 +20,7 @@ from dicomnode.train.ensemble_training import CLAHE, EXAMPLES_FILE, LINEAR, MEDS
 from dicomnode.train.evaluation import score_cases
 from dicomnode.train.linear import load_linear
 from dicomnode.train.protocol import read_ensemble
+from dicomnode.train.surety import held_out_parts
 from dicomnode.train.training import train_model
 from tests.train.labelled_folder import make_linear_set
 
@@ -127,6 +128,40 @@ def test_patients_of_other_scanners_are_turned_upright(trained: Path) -> None:
         rows = torch.nonzero(example.planes[2] > 0.5)[:, 0].float()
         assert rows.mean() > example.planes.shape[1] / 2
         assert torch.isfinite(example.planes).all()
+
+
+def test_held_out_cases_are_measured_part_by_part_by_members_that_never_saw_them(
+    trained: Path, workshop: Path
+) -> None:
+    parts = held_out_parts([trained], workshop / "data")
+    assert {part.case for part in parts} == {"case01", "case02", "case03", "slice000"}
+    whole = {part.case: part for part in parts if part.size == "whole"}
+    for name in ("case01", "case02", "case03"):
+        for size in ("lobe", "region"):
+            pieces = [part for part in parts if part.case == name and part.size == size]
+            for amount in ("lung_ml", "true_ml", "found_ml", "low_ml", "true_g"):
+                total = sum(getattr(piece, amount) for piece in pieces)
+                assert total == pytest.approx(getattr(whole[name], amount), rel=0.01, abs=0.01)
+        assert whole[name].high_ml <= whole[name].low_ml
+        assert whole[name].true_ggo_ml is None
+    assert whole["slice000"].true_ggo_ml is not None
+    assert whole["slice000"].true_ml == pytest.approx(
+        (whole["slice000"].true_ggo_ml or 0) + (whole["slice000"].true_consolidation_ml or 0)
+    )
+
+
+def test_another_protocol_trains_as_many_members_as_it_has_folds(workshop: Path, tmp_path: Path) -> None:
+    other = TRAINING.replace('held_out = [["case02", "slice000"], ["case03"]]', 'held_out = [["case03"]]')
+    other = other.replace('test = ["case01"]', 'test = []\ntrain = ["case01", "case02", "slice000"]')
+    (workshop / "models" / "few" / "one.toml").write_text(other, encoding="utf-8")
+    out = tmp_path / "one"
+    card = train_model(
+        "few", workshop / "data", out, models=workshop / "models", epochs=1, protocol_file="one.toml"
+    )
+    assert card.network.parameters["members"] == 1
+    ensemble = read_ensemble(out)
+    assert ensemble is not None and ensemble[1].folds == (("case03",),)
+    LesionModel(load_card(out))
 
 
 def test_data_without_a_case_of_the_folds_are_refused(workshop: Path, tmp_path: Path) -> None:
