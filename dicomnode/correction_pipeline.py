@@ -153,7 +153,7 @@ def _correct(
     return segmentation, correction
 
 
-def _is_as_sent(drawn: DrawnMasks, sent: Path, keys: Mapping[int, str], volume: Volume) -> bool:
+def _is_as_sent(drawn: DrawnMasks, sent: Path, keys: Mapping[int, tuple[str, ...]], volume: Volume) -> bool:
     """Whether a result of ours came back as it was: a PACS that forwards all it gets is no person."""
     before = read_masks(sent, keys, volume).masks
     return all(np.array_equal(mask, before[key]) for key, mask in drawn.masks.items())

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.uid import generate_uid
 
 from dicomnode.analysis import MEASUREMENTS_FILE
 from dicomnode.assemble.assemble import assemble_series
@@ -17,6 +18,7 @@ from dicomnode.correction_pipeline import correct_series, recognize_series
 from dicomnode.demo.read_back import segment_masks
 from dicomnode.phantom import LesionKind, LesionSpec, PhantomSpec, build_phantom, write_series
 from dicomnode.pipeline import analyze_series
+from dicomnode.report.result_set import FurtherResults
 from dicomnode.segment.segmentation import Lobe
 from dicomnode.segment.segmenter import Segmenter
 from dicomnode.train.volumes import load_volumes
@@ -140,3 +142,35 @@ def test_a_full_training_disk_costs_no_correction(
         tuple(ct), (edited,), base=measured / "seg.dcm", training_directory=tmp_path / "training"
     )
     assert correct_series(job, segmenter, tmp_path / "out", config_sha256=CONFIG).results.files
+
+
+def test_an_edited_label_map_is_measured(
+    segmenter: Segmenter, ct: list[Path], measured: Path, tmp_path: Path
+) -> None:
+    """Made by the node, its consolidation and GGO erased by a person, sent back."""
+    analyze_series(
+        ct, segmenter, tmp_path / "map", config_sha256=CONFIG, further=FurtherResults.of(["labelmap"])
+    )
+    edited = dcmread(tmp_path / "map" / "labelmap.dcm")
+    normal = {
+        item.SegmentLabel.removesuffix(" without opacity").lower(): item.SegmentNumber
+        for item in edited.SegmentSequence
+        if item.SegmentLabel.endswith("without opacity")
+    }
+    pixels = edited.pixel_array
+    assert len(normal) == 5
+    for item in edited.SegmentSequence:
+        if ", " in item.SegmentLabel:
+            pixels[pixels == item.SegmentNumber] = normal[item.SegmentLabel.split(", ")[1]]
+    edited.decompress()
+    edited.PixelData = pixels.tobytes()
+    edited.SOPInstanceUID = edited.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    edited.save_as(tmp_path / "edited.dcm")
+    job = CorrectionJob(tuple(ct), (tmp_path / "edited.dcm",), base=measured / "seg.dcm")
+    assert correct_series(job, segmenter, tmp_path / "out", config_sha256=CONFIG).refusal is None
+    before, after = (
+        json.loads((folder / MEASUREMENTS_FILE).read_text(encoding="utf-8"))
+        for folder in (measured, tmp_path / "out")
+    )
+    assert before["lesion_volume_ml"] > after["lesion_volume_ml"] == 0
+    assert after["lung_volume_ml"] == before["lung_volume_ml"]

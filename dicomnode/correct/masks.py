@@ -30,8 +30,8 @@ class DrawnMasks:
     overlap: bool
 
 
-def read_masks(path: Path, keys: Mapping[int, str], volume: Volume) -> DrawnMasks:
-    """Masks of the segments ``keys`` (number to key); a segment without a frame is empty.
+def read_masks(path: Path, keys: Mapping[int, tuple[str, ...]], volume: Volume) -> DrawnMasks:
+    """Masks of the segments ``keys`` (number to keys); a segment without a frame is empty.
 
     Pixels of a fractional segmentation belong to a segment from half of its maximum.
 
@@ -46,7 +46,7 @@ def read_masks(path: Path, keys: Mapping[int, str], volume: Volume) -> DrawnMask
     if volume.frame_of_reference_uid and frame_of_reference != volume.frame_of_reference_uid:
         raise _off_grid("it has another frame of reference than the CT")
     is_label_map = dataset.SOPClassUID == LABEL_MAP_STORAGE
-    masks = {key: np.zeros(volume.hu.shape, np.bool_) for key in keys.values()}
+    masks = {key: np.zeros(volume.hu.shape, np.bool_) for found in keys.values() for key in found}
     to_voxels = np.linalg.inv(volume.affine).astype(np.float64)
     for frame, pixels in zip(_frames(dataset), _pixels(dataset, path), strict=True):
         numbers = [int(n) for n in np.unique(pixels) if n] if is_label_map else [frame.segment_number]
@@ -54,7 +54,10 @@ def read_masks(path: Path, keys: Mapping[int, str], volume: Volume) -> DrawnMask
         for number in numbers:
             if number in keys:
                 drawn = pixels == number if is_label_map else pixels >= frame.threshold
-                place.draw(drawn, masks[keys[number]])
+                for key in keys[number]:
+                    place.draw(drawn, masks[key])
+    if any(len(found) > 1 for found in keys.values()):
+        return DrawnMasks(masks, overlap=True)
     overlap = not is_label_map and str(dataset.get("SegmentsOverlap") or "UNDEFINED") != "NO"
     return DrawnMasks(masks, overlap)
 

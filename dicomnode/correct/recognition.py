@@ -14,10 +14,14 @@ from pydicom.tag import BaseTag, Tag
 
 from dicomnode.assemble.refusal import RefusalReason, SeriesRefusedError
 from dicomnode.report.header import MANUFACTURER
-from dicomnode.report.segments import EFFUSION, FINDINGS, LOBES, LUNGS, Segment
+from dicomnode.report.label_map import WITHOUT_OPACITY, nested_keys
+from dicomnode.report.segments import EFFUSION, FINDINGS, LOBES, LUNGS, SIDES, Segment
 
 SEGMENTS = {segment.key: segment for segment in (*LUNGS, *LOBES, *FINDINGS, EFFUSION)}
 """Every segment that a result of ours can have, by its key."""
+
+NESTED = {label.casefold(): keys for label, keys in nested_keys().items()}
+"""What the segments of the node's label map show."""
 
 ALGORITHM_SOURCE = "dicomnode"
 DERIVED_UID_VERSION = 5
@@ -50,7 +54,8 @@ class EditedSegmentation:
     Parameters
     ----------
     keys:
-        Key of each segment of ours by its number.
+        Keys of what each segment of ours shows, by its number: one, but of a label map all that its voxels
+        belong to.
     others:
         How many segments it has that aren't ours.
     source_series_uid:
@@ -63,7 +68,7 @@ class EditedSegmentation:
     sop_class_uid: str
     sop_instance_uid: str
     source_series_uid: str
-    keys: Mapping[int, str]
+    keys: Mapping[int, tuple[str, ...]]
     others: int
 
 
@@ -120,11 +125,12 @@ def _recognize(path: Path, header: Dataset, models: Sequence[str], own: Sequence
     if header.get("Manufacturer") == MANUFACTURER and instance not in own and _is_derived(instance):
         raise _foreign("a dicomnode made it, not a person, and it is no result of this one")
     items = list(header.get("SegmentSequence") or [])
-    keys = {int(item.SegmentNumber): key for item in items if (key := _key_of(item, models))}
+    keys = {int(item.SegmentNumber): found for item in items if (found := _keys_of(item, models))}
     if not keys:
         raise _foreign(f"none of its {len(items)} segments is one of the node's")
     if len(set(keys.values())) < len(keys):
         raise _foreign("it has one of the node's segments twice")
+    _check_whole(items, keys)
     series = [str(item.SeriesInstanceUID) for item in header.get("ReferencedSeriesSequence") or []]
     if len(series) != 1:
         raise _foreign(f"it names {len(series)} source series, a correction is drawn on one")
@@ -140,24 +146,48 @@ def _recognize(path: Path, header: Dataset, models: Sequence[str], own: Sequence
     )
 
 
-def _key_of(item: Dataset, models: Sequence[str]) -> str | None:
-    """Key of a segment, or ``None`` if it isn't ours.
+def _check_whole(items: Sequence[Dataset], keys: Mapping[int, tuple[str, ...]]) -> None:
+    """A label map tells the lungs by all its parts: without one of them it would seem to be erased."""
+    if not any(len(found) > 1 for found in keys.values()):
+        return
+    labels = {_label(item) for item in items}
+    wholes = [{f"{region.label} {WITHOUT_OPACITY}".casefold() for region in part} for part in (LOBES, SIDES)]
+    if any(len(found) == 1 for found in keys.values()) or not any(whole <= labels for whole in wholes):
+        raise _foreign("a label map must keep the part without opacity of every lobe, or of both lungs")
+
+
+def _keys_of(item: Dataset, models: Sequence[str]) -> tuple[str, ...]:
+    """Keys of a segment, none if it isn't ours.
 
     Viewers keep the label and often lose codes, so the label decides, unless the codes are those of another
     segment of ours. Codes alone are enough only where the algorithm is still named as ours.
     """
+    if nested := NESTED.get(_label(item)):
+        return () if _is_automatic(item) and not _is_of_ours(item, models) else nested
+    key = _key_of(item, models)
+    return (key,) if key else ()
+
+
+def _key_of(item: Dataset, models: Sequence[str]) -> str | None:
     by_label = next((key for key, ours in SEGMENTS.items() if _same_label(item, ours)), None)
     by_code = next((key for key, ours in SEGMENTS.items() if _same_code(item, ours)), None)
     if by_label is None:
         return by_code if _is_of_ours(item, models) else None
     if by_code is not None and by_code != by_label:
         return None
-    is_automatic = str(item.get("SegmentAlgorithmType") or "") == "AUTOMATIC"
-    return None if is_automatic and not _is_of_ours(item, models) else by_label
+    return None if _is_automatic(item) and not _is_of_ours(item, models) else by_label
+
+
+def _label(item: Dataset) -> str:
+    return str(item.get("SegmentLabel") or "").strip().casefold()
+
+
+def _is_automatic(item: Dataset) -> bool:
+    return str(item.get("SegmentAlgorithmType") or "") == "AUTOMATIC"
 
 
 def _same_label(item: Dataset, ours: Segment) -> bool:
-    return str(item.get("SegmentLabel") or "").strip().casefold() == ours.label.casefold()
+    return _label(item) == ours.label.casefold()
 
 
 def _same_code(item: Dataset, ours: Segment) -> bool:

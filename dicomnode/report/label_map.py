@@ -52,6 +52,19 @@ KEY_OF = {
 }
 
 
+def nested_keys() -> dict[str, tuple[str, ...]]:
+    """For each label that a label map can have, the keys of all segments that its voxels belong to."""
+    found = {}
+    for region in REGIONS:
+        side = region.key.split("_")[0]
+        where = tuple(dict.fromkeys(("lungs", side, region.key)))
+        for part in PARTS:
+            finding = (KEY_OF[part],) if part in KEY_OF else ()
+            lesion = ("lesion",) if part in (Label.GROUND_GLASS, Label.CONSOLIDATION) else ()
+            found[_part_of(region, part).label] = (*where, *lesion, *finding)
+    return found
+
+
 def label_map(segmentation: Segmentation) -> tuple[NDArray[np.uint8], tuple[Segment, ...]]:
     """Value of each voxel, 0 outside the lungs, and the segments that are there, in the order of values."""
     where = np.where(

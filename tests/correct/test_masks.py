@@ -14,7 +14,7 @@ from dicomnode.correct.masks import read_masks
 from tests.correct.viewer import LABELS, save
 from tests.report.report_cases import Case, axial_affine, make_case, thorax, write_ct
 
-KEYS = {1: "ggo", 2: "consolidation"}
+KEYS = {1: ("ggo",), 2: ("consolidation",)}
 
 
 @pytest.fixture
@@ -53,7 +53,8 @@ def test_every_kind_of_segmentation_is_read(
 
 def test_our_own_segmentation_is_read_back(case: Case, tmp_path: Path) -> None:
     case.build(tmp_path)
-    keys = dict(enumerate(("lungs", "right", "left", "lesion", "ggo", "consolidation"), start=1))
+    names = ("lungs", "right", "left", "lesion", "ggo", "consolidation")
+    keys = {number: (name,) for number, name in enumerate(names, start=1)}
     found = read_masks(tmp_path / "seg.dcm", keys, case.volume)
     assert found.overlap
     assert np.array_equal(found.masks["lungs"], case.segmentation.lung)
@@ -129,7 +130,7 @@ def test_a_series_stored_from_head_to_feet_is_no_other_body(tmp_path: Path) -> N
     case = make_case(write_ct(tmp_path / "ct", *[thorax()[0], affine]), *thorax()[1:])
     mask = case.segmentation.lesion
     path = save(ct_of(case), {LABELS["ggo"]: mask[::-1]}, tmp_path / "s.dcm")
-    assert np.array_equal(read_masks(path, {1: "ggo"}, case.volume).masks["ggo"], mask)
+    assert np.array_equal(read_masks(path, {1: ("ggo",)}, case.volume).masks["ggo"], mask)
 
 
 @pytest.mark.parametrize("offset_mm", [(2.0, 0, 0), (0, 0, 2.5), (0, 0, 500.0)])

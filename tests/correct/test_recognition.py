@@ -39,7 +39,7 @@ def test_a_viewer_that_lost_all_codes_is_recognised_by_labels(
 ) -> None:
     path = save(ct, {LABELS["ggo"].upper(): mask, "Nodule": mask, LABELS["left_upper"]: mask}, tmp_path / "s")
     (edited,) = recognize([path], MODELS, [])
-    assert dict(edited.keys) == {1: "ggo", 3: "left_upper"}
+    assert dict(edited.keys) == {1: ("ggo",), 3: ("left_upper",)}
     assert edited.others == 1
     assert edited.source_series_uid == case.volume.series_instance_uid
 
@@ -52,7 +52,9 @@ def test_codes_alone_are_enough_where_the_algorithm_is_ours(case: Case, tmp_path
     seg.SOPInstanceUID = generate_uid()
     seg.save_as(tmp_path / "edited.dcm")
     (edited,) = recognize([tmp_path / "edited.dcm"], MODELS, [])
-    assert list(edited.keys.values()) == ["lungs", "right", "left", "lesion", "ggo", "consolidation"]
+    assert list(edited.keys.values()) == [
+        *(("lungs",), ("right",), ("left",), ("lesion",), ("ggo",), ("consolidation",))
+    ]
 
 
 def test_segments_of_another_program_are_foreign(ct: list[Path], mask: np.ndarray, tmp_path: Path) -> None:
@@ -78,7 +80,7 @@ def test_labels_that_contradict_their_codes_are_not_guessed(case: Case, tmp_path
     seg.SOPInstanceUID = generate_uid()
     seg.save_as(tmp_path / "swapped.dcm")
     (edited,) = recognize([tmp_path / "swapped.dcm"], MODELS, [])
-    assert list(edited.keys.values()) == ["lungs", "right", "left", "lesion"]
+    assert list(edited.keys.values()) == [("lungs",), ("right",), ("left",), ("lesion",)]
     assert edited.others == 2
 
 
@@ -99,3 +101,23 @@ def test_segmentations_are_taken_in_the_order_in_which_they_were_made(
     late = save(ct, {LABELS["ggo"]: mask}, tmp_path / "a", ContentDate="20240302", ContentTime="080000")
     early = save(ct, {LABELS["ggo"]: mask}, tmp_path / "b", ContentDate="20240301", ContentTime="090000")
     assert [edited.path for edited in recognize([late, early], MODELS, [])] == [early, late]
+
+
+def test_the_segments_of_our_label_map_are_recognised(
+    ct: list[Path], mask: np.ndarray, tmp_path: Path
+) -> None:
+    labels = ["Right lung without opacity", "Left lung without opacity", "Consolidation, left lung"]
+    masks = {label: np.roll(mask, number, axis=0) for number, label in enumerate(labels)}
+    (edited,) = recognize([save(ct, masks, tmp_path / "s")], MODELS, [])
+    assert dict(edited.keys) == {
+        1: ("lungs", "right"),
+        2: ("lungs", "left"),
+        3: ("lungs", "left", "lesion", "consolidation"),
+    }
+
+
+def test_a_part_of_a_label_map_is_refused_not_taken_for_the_whole(
+    ct: list[Path], mask: np.ndarray, tmp_path: Path
+) -> None:
+    path = save(ct, {"Ground glass opacity, right upper lobe": mask}, tmp_path / "s")
+    assert "a label map must keep" in refused(path)
