@@ -54,6 +54,8 @@ def _print_indented(values: Mapping[str, Any], depth: int = 1) -> None:
         if isinstance(value, dict):
             print(f"{'  ' * depth}{key}:")
             _print_indented(value, depth + 1)
+        elif isinstance(value, list) and all(isinstance(item, int | float) for item in value):
+            print(f"{'  ' * depth}{key}: {', '.join(str(item) for item in value)}")
         elif isinstance(value, list):
             print(f"{'  ' * depth}{key}:")
             for item in value:

@@ -182,6 +182,21 @@ def test_a_phantom_shows_no_marks_and_each_disturbance_its_own(phantom: Phantom)
     assert "noisy_image" in assess(marks_of(phantom, noisy)).flags
 
 
+def test_a_phantom_on_coarser_grids_is_flagged(phantom: Phantom) -> None:
+    z, y, x = phantom.spec.spacing_mm
+    for shape, new, flags in (
+        ((31, 160, 160), (10.0, y, x), ("thick_slices",)),
+        ((120, 120, 120), (z, 3.0, 3.0), ("coarse_pixels",)),
+    ):
+        hu = disturb.resampled(phantom.hu, (z, y, x), shape, new)
+        sides = disturb.resampled((phantom.sides > 0).astype(np.int16) * 1000 - 1024, (z, y, x), shape, new)
+        marks = look_at_image(hu, (sides > -524).astype(np.uint8), new)
+        assert assess(marks, thickness=new[0], spacing=new[0]).flags == flags
+    every_third = phantom.hu[::3], phantom.sides[::3]
+    marks = look_at_image(*every_third, (3 * z, y, x))
+    assert assess(marks, thickness=z, spacing=3 * z).flags == ("thick_slices", "sparse_coverage")
+
+
 def test_who_says_that_there_is_contrast_agent() -> None:
     bright, plain = ImageMarks(blood_hu=200.0), ImageMarks(blood_hu=45.0)
     said = {
