@@ -19,9 +19,11 @@ from dicomnode.measure.change import compare, compared_values
 from dicomnode.measure.priors import Course, EarlierResult, PriorError, SearchRemark
 from dicomnode.report.course import COURSE_HEIGHT, published_course
 from dicomnode.report.language import LanguageName
-from dicomnode.report.overview import HEIGHT, WIDTH, write_overview
+from dicomnode.report.overview import write_overview
+from dicomnode.report.overview_layout import HEIGHT, WIDTH
 from dicomnode.report.own_report import NotOurReportError, read_own_report, scan_of
 from dicomnode.report.record import measurements_json, measurements_record
+from dicomnode.report.result_set import FurtherResults
 from dicomnode.report.results import build_results
 from tests.prior_cases import MAKER, NOW, findings, result
 from tests.report.report_cases import PAGE, Case, axial_affine, make_case, thorax, write_ct
@@ -179,7 +181,7 @@ def test_a_report_in_another_language_is_read_as_in_english(tmp_path: Path, name
     )
     parts = case.volume, case.segmentation, case.measurements, case.provenance
     english = read_own_report(dcmread(case.build(tmp_path / "en")[1].path), "pacs")
-    build_results(*parts, PAGE, tmp_path / name, language=name)
+    build_results(*parts, PAGE, tmp_path / name, further=FurtherResults.of((), language=name))
     assert replace(
         read_own_report(dcmread(tmp_path / name / "sr.dcm"), "pacs"), report_uid="2.25.1"
     ) == replace(english, report_uid="2.25.1")

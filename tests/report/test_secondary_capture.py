@@ -14,7 +14,8 @@ from pydicom import dcmread
 
 from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.report.header import RESEARCH_USE
-from dicomnode.report.overview import HEIGHT, WIDTH, write_overview
+from dicomnode.report.overview import write_overview
+from dicomnode.report.overview_layout import HEIGHT, WIDTH
 from dicomnode.report.refusal import WHAT_TO_DO, build_refusal
 from dicomnode.report.refusal_page import draw_refusal_page
 from dicomnode.report.result_set import ResultFile, ResultKind
