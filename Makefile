@@ -1,5 +1,6 @@
 # Commands for a fresh machine:
 #   make demo [CT=DIR]   sets everything up, runs the node against a PACS, prints and draws the result
+#   make viewer [CT=DIR] the same, and then CT and answer in the OHIF viewer until Ctrl-C
 #   make test            sets everything up, installs the peers the tests talk to, runs the checks and the tests
 # For a night:
 #   make soak [KILLS=500] [SEED=N]   kills the node so often while it works, prints what was lost or sent twice
@@ -14,13 +15,16 @@ KILLS  ?= 500
 SEED   ?=
 EXAMPLES ?= 50000
 
-.PHONY: demo test soak fuzz lint peers clean
+.PHONY: demo viewer test soak fuzz lint peers ohif clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
 	$(BIN)/dicomnode demo --out $(OUT) $(if $(CT),--ct $(CT))
 
-test: peers $(VENV)/installed-test lint
+viewer: peers $(VENV)/installed
+	$(BIN)/dicomnode demo --viewer --out $(OUT) $(if $(CT),--ct $(CT))
+
+test: peers $(VENV)/installed-test ohif lint
 	$(BIN)/python -m pytest
 
 soak: peers $(VENV)/installed-test
@@ -36,6 +40,9 @@ lint: $(VENV)/installed-test
 
 peers:
 	sh tests/install_peers.sh
+
+ohif: $(VENV)/installed
+	@$(BIN)/python -m dicomnode.demo.ohif || echo "Tests that need OHIF will be skipped."
 
 $(VENV)/bin/pip:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dicomnode needs Python 3.11 or newer; name one with make PYTHON=...")'

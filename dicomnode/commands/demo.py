@@ -5,6 +5,7 @@ CT by C-STORE, waits for SEG and SR in the PACS, reads them back, prints the mea
 
   dicomnode demo                         a phantom chest, whose true volumes stand beside the measured ones
   dicomnode demo --ct FOLDER             a chest CT of yours
+  dicomnode demo --viewer                and then CT and answer in the OHIF viewer, until Ctrl-C
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pacs", choices=("auto", "orthanc", "small"), default="auto", help="which PACS to start"
     )
+    parser.add_argument(
+        "--viewer",
+        action="store_true",
+        help="show CT and answer in the OHIF viewer in front of Orthanc (fetched from npm the first time)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -37,7 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise CommandError(f"there is no folder {arguments.ct}")
     from dicomnode.demo.run import Demonstration, DemonstrationError  # noqa: PLC0415  (imports torch)
 
+    directory = arguments.out / "demo"
     try:
-        return Demonstration(arguments.ct, arguments.out / "demo", arguments.device, arguments.pacs).run()
+        return Demonstration(
+            arguments.ct, directory, arguments.device, arguments.pacs, viewer=arguments.viewer
+        ).run()
     except DemonstrationError as error:
         raise CommandError(str(error)) from error

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from dicomnode.deliver.peer import Peer, echo
@@ -36,6 +38,8 @@ class NodeProcess:
         When a series counts as complete.
     port:
         Where to listen; 0 for a free one.
+    kinds:
+        Which result objects the PACS gets.
     """
 
     def __init__(
@@ -46,6 +50,7 @@ class NodeProcess:
         device: str = "auto",
         quiet_seconds: float = 2.0,
         port: int = 0,
+        kinds: Sequence[str] = ("seg", "sr"),
     ) -> None:
         self.spool_directory = directory / "spool"
         self.config_path = directory / "dicomnode.toml"
@@ -70,11 +75,15 @@ quiet_seconds = {quiet_seconds}
 [analysis]
 device = "{device}"
 
+[report]
+include = {json.dumps(list(kinds))}
+
 [[destination]]
 name = "pacs"
 ae_title = "{pacs_ae_title}"
 host = "127.0.0.1"
 port = {pacs_port}
+accepts = {json.dumps(list(kinds))}
 """,
             encoding="utf-8",
         )

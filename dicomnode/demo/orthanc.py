@@ -17,6 +17,13 @@ from pynetdicom.sop_class import Verification
 START_SECONDS = 30.0
 
 
+DICOMWEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+"""Where Debian's orthanc-dicomweb puts it."""
+
+DICOMWEB = {"Plugins": [str(DICOMWEB_PLUGIN)], "DicomWeb": {"Enable": True}}
+"""Configuration of an Orthanc that serves ``/dicom-web`` and ``/wado``."""
+
+
 class PacsError(Exception):
     """The PACS did not start or did not answer; the message says what it said last."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -14,16 +15,20 @@ from pydicom.dataset import Dataset
 
 from dicomnode.assemble.assemble import assemble_series
 from dicomnode.assemble.series import SeriesFiles, find_series
+from dicomnode.deliver.peer import Peer
 from dicomnode.deliver.sender import SendOutcome, send_files
 from dicomnode.demo.node_process import NodeDidNotStartError, NodeProcess
-from dicomnode.demo.orthanc import OrthancPacs, PacsError, find_orthanc
+from dicomnode.demo.ohif import OhifError, fetch_ohif
+from dicomnode.demo.orthanc import DICOMWEB, DICOMWEB_PLUGIN, OrthancPacs, PacsError, find_orthanc
 from dicomnode.demo.pacs import SmallPacs
 from dicomnode.demo.pacs_client import FoundSeries, PacsClient
 from dicomnode.demo.phantom_ct import write_phantom_ct
 from dicomnode.demo.read_back import segmentation_from
 from dicomnode.demo.table import measurement_table
+from dicomnode.demo.viewer import ViewerServer
 from dicomnode.pipeline import measure_volume
 from dicomnode.report.overview import write_overview
+from dicomnode.report.result_set import ResultKind
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.spool import LEDGER_NAME
 from dicomnode.spool.states import SeriesState
@@ -58,13 +63,25 @@ class Demonstration:
         Where the model runs.
     pacs:
         ``auto``, ``orthanc`` or ``small``.
+    viewer:
+        Serve a viewer at the end, until somebody interrupts; the PACS is Orthanc then, and gets the CT and
+        every kind of result.
     """
 
-    def __init__(self, ct: Path | None, directory: Path, device: str = "auto", pacs: str = "auto") -> None:
+    def __init__(
+        self,
+        ct: Path | None,
+        directory: Path,
+        device: str = "auto",
+        pacs: str = "auto",
+        *,
+        viewer: bool = False,
+    ) -> None:
         self._ct = ct
         self._directory = directory.resolve()
         self._device = device
-        self._pacs_choice = pacs
+        self._pacs_choice = "orthanc" if viewer else pacs
+        self._has_viewer = viewer
         self._console = console()
         self._truth: Mapping[str, Any] | None = None
 
@@ -72,6 +89,7 @@ class Demonstration:
         """All steps; exit status 0 with an answer, 1 when the node refused the series."""
         shutil.rmtree(self._directory, ignore_errors=True)
         self._directory.mkdir(parents=True)
+        viewer = self._find_viewer() if self._has_viewer else None
         series = self._choose_ct()
         with ExitStack() as running:
             pacs = self._start_pacs()
@@ -82,7 +100,22 @@ class Demonstration:
             client = PacsClient(pacs.port, pacs.ae_title)
             self._wait_for_answer(series, node)
             answers = self._read_back(series, client)
-        return self._present(series, answers)
+            status = self._present(series, answers)
+            if viewer is not None and isinstance(pacs, OrthancPacs):
+                self._store_ct(series, pacs)
+                self._serve(viewer, pacs, series)
+        return status
+
+    def _find_viewer(self) -> Path:
+        if find_orthanc() is None or not DICOMWEB_PLUGIN.exists():
+            raise DemonstrationError(
+                "the viewer needs Orthanc with DICOMweb: make peers, or apt-get install "
+                "orthanc orthanc-dicomweb"
+            )
+        try:
+            return self._with_progress("looking for the OHIF viewer", lambda _: fetch_ohif())
+        except OhifError as error:
+            raise DemonstrationError(str(error)) from error
 
     def _choose_ct(self) -> SeriesFiles:
         folder = self._ct
@@ -102,8 +135,10 @@ class Demonstration:
         use_orthanc = self._pacs_choice == "orthanc" or (
             self._pacs_choice == "auto" and find_orthanc() is not None
         )
-        pacs_type = OrthancPacs if use_orthanc else SmallPacs
-        pacs = pacs_type(self._directory / "pacs")
+        folder = self._directory / "pacs"
+        pacs: SmallPacs | OrthancPacs = SmallPacs(folder)
+        if use_orthanc:
+            pacs = OrthancPacs(folder, further=DICOMWEB if self._has_viewer else None)
         try:
             pacs.start()
         except PacsError as error:
@@ -112,7 +147,8 @@ class Demonstration:
         return pacs
 
     def _start_node(self, pacs: SmallPacs | OrthancPacs) -> NodeProcess:
-        node = NodeProcess(self._directory / "node", pacs.ae_title, pacs.port, self._device)
+        kinds = tuple(ResultKind) if self._has_viewer else ("seg", "sr")
+        node = NodeProcess(self._directory / "node", pacs.ae_title, pacs.port, self._device, kinds=kinds)
         try:
             self._with_progress("starting the node", lambda _: node.start())
         except NodeDidNotStartError as error:
@@ -189,6 +225,24 @@ class Demonstration:
         write_overview(volume, segmentation, measured, picture)
         self._say(f"picture: {picture}")
         return 0
+
+    def _store_ct(self, series: SeriesFiles, pacs: OrthancPacs) -> None:
+        peer = Peer(pacs.ae_title, "127.0.0.1", pacs.port, "SCANNER")
+        failed = [one for one in send_files(series.paths, peer) if not one.ok]
+        if failed:
+            raise DemonstrationError(f"the PACS did not store the CT: {failed[0].error}")
+
+    def _serve(self, distribution: Path, pacs: OrthancPacs, series: SeriesFiles) -> None:
+        viewer = ViewerServer(distribution, pacs.http_port)
+        viewer.start()
+        self._say(f"viewer: {viewer.study_address(series.study_instance_uid)}")
+        self._say("Ctrl-C ends node, PACS and viewer.")
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            self._say("ending")
+        finally:
+            viewer.stop()
 
     def _with_progress(self, title: str, work: Callable[[Callable[[str, float], None]], T]) -> T:
         with progress_bars() as bars:
