@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dicomnode import __version__
@@ -17,6 +18,7 @@ from dicomnode.measure.measure import measure_segmentation
 from dicomnode.measure.measurements import Measurements
 from dicomnode.measure.priors import Course, Findings, Maker
 from dicomnode.measure.quality import assess_quality, look_at_image
+from dicomnode.measure.uncertainty import CORRECTED, unknown
 from dicomnode.report.fhir import write_fhir
 from dicomnode.report.nifti import write_nifti
 from dicomnode.report.overview import write_overview
@@ -110,6 +112,8 @@ def publish(
     progress("measure", 0.0)
     anatomy = find_anatomy(segmentation, volume.affine)
     measurements = measure_volume(volume, segmentation, anatomy)
+    if provenance.correction is not None:
+        measurements = replace(measurements, uncertainty=unknown(CORRECTED))
     course = _course(measurements, provenance, priors())
     progress("report", 0.0)
     page = write_overview(

@@ -70,6 +70,7 @@ def test_where_the_masks_before_are_gone_the_model_finds_them_again(
         assert correct_series(job, segmenter, tmp_path / name, config_sha256=CONFIG).refusal is None
         records.append(json.loads((tmp_path / name / MEASUREMENTS_FILE).read_text(encoding="utf-8")))
     assert records[0] == records[1]
+    assert "a person has corrected" in records[0]["uncertainty"]["reason"]
     assert [segment["key"] for segment in records[0]["provenance"]["correction"]["segments"]] == ["ggo"]
     for kind in ("seg.dcm", "sr.dcm", "sc.dcm"):
         with_base, without = (tmp_path / name / kind for name in ("with", "without"))

@@ -87,6 +87,7 @@ def merge(
     - What was added to the lesion alone is consolidation from ``consolidation_hu`` on, else GGO; what was
       taken from the lesion is lung without it, and so is what was taken from GGO or consolidation alone.
     - A finding drawn outside the lungs makes the lung larger there.
+    - How sure the model was no longer counts.
     - Lung that was added gets the side and the lobe next to it; what was taken from one lobe and given to no
       other gets the lobe next to it. What was taken from the lungs is no lung, whatever else it was.
 
@@ -127,7 +128,7 @@ def merge(
     if base.has_lobes:
         for side in SIDES.values():
             _fill_lobes(lobes, sides == side, taken, spacing_mm)
-    return replace(base, labels=labels, sides=sides, lobes=lobes, flags=_flags(base, edits))
+    return replace(base, labels=labels, sides=sides, lobes=lobes, flags=_flags(base, edits), confidence=None)
 
 
 def _draw_findings(

@@ -81,6 +81,9 @@ class Uncertainty:
         return record
 
 
+CORRECTED = "a person has corrected the masks; the model's measured error doesn't hold for them"
+
+
 def unknown(reason: str = NO_MEASURED_ERROR) -> Uncertainty:
     """Nothing is known, and why."""
     return Uncertainty({}, {}, {}, reason=reason)
