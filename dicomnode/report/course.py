@@ -117,7 +117,7 @@ def _draw_plot(
     last = max(*(day for day, _ in points), FIT_DAYS)
     step, across = _step(highest / 4), _step(last / 5)
     frame = _Frame(
-        left + 34, top + 62, left + _PLOT_WIDTH, top + COURSE_HEIGHT - 76, last * 1.02, highest * 1.08
+        left + 34, top + 62, left + _PLOT_WIDTH, top + COURSE_HEIGHT - 88, last * 1.02, highest * 1.08
     )
     canvas.text(left, top + 34, title, 16, TEXT)
     for value in range(0, int(frame.highest) + 1, step):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 from highdicom.sr import CodedConcept
 from jpeg_ls import encode_array
 from pydicom.dataset import Dataset
@@ -75,8 +74,8 @@ def _slices(volume: Volume, segmentation: Segmentation) -> list[int]:
 
 def _frames(volume: Volume, segmentation: Segmentation, slices: Sequence[int]) -> Iterator[bytes]:
     rows, columns = volume.hu.shape[1:]
-    present = np.bincount(segmentation.labels.reshape(-1), minlength=len(Label)) > 0
-    shown = tuple(label for label in LEGEND_NAMES if label is not Label.EFFUSION or present[label])
+    has_effusion = any((plane == Label.EFFUSION).any() for plane in segmentation.labels)
+    shown = tuple(label for label in LEGEND_NAMES if label is not Label.EFFUSION or has_effusion)
     painter = OverlayPainter(rows, columns, shown)
     for z in slices:
         yield bytes(encode_array(painter.paint(volume.hu[z], segmentation.labels[z]), interleave_mode=2))
