@@ -14,9 +14,10 @@ from dicomnode.assemble.orientation import AxisOrder
 from dicomnode.assemble.refusal import SeriesRefusedError
 from dicomnode.assemble.volume import Volume
 from dicomnode.measure.change import compare
+from dicomnode.measure.course import Course
 from dicomnode.measure.measure import measure_segmentation
 from dicomnode.measure.measurements import Measurements
-from dicomnode.measure.priors import Course, Findings, Maker
+from dicomnode.measure.priors import Findings, Maker
 from dicomnode.measure.quality import assess_quality, look_at_image
 from dicomnode.measure.uncertainty import CORRECTED, unknown
 from dicomnode.report.fhir import write_fhir

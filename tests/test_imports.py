@@ -18,6 +18,7 @@ TYPE_MODULES = {
     "dicomnode.segment.confidence",
     "dicomnode.segment.segmentation",
     "dicomnode.measure.measurements",
+    "dicomnode.measure.course",
     "dicomnode.measure.priors",
     "dicomnode.measure.scores",
     "dicomnode.measure.uncertainty",

@@ -17,8 +17,9 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.assemble.volume import Acquisition, SourceInstance, Volume
 from dicomnode.measure.change import compare
+from dicomnode.measure.course import Course
 from dicomnode.measure.measurements import Measurements
-from dicomnode.measure.priors import COMPARED, Course, EarlierResult, Findings, Maker, Scan, SearchRemark
+from dicomnode.measure.priors import COMPARED, EarlierResult, Findings, Maker, Scan, SearchRemark
 from dicomnode.pipeline import input_sha256, measure_volume
 from dicomnode.report.canvas import Page
 from dicomnode.report.identity import Identity, read_header

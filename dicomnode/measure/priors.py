@@ -67,6 +67,7 @@ class Doubt(StrEnum):
     OTHER_KERNEL = "other_kernel"
     FLAGS_THEN = "flags_then"
     CORRECTED_BY_HAND = "corrected_by_hand"
+    WITHIN_ERROR = "within_error"
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,8 @@ class EarlierResult:
     ----------
     values:
         Those of :data:`COMPARED` that it has, as it printed them.
+    bounds:
+        Lowest and highest true value (95 %) of those for which it says so.
     flags:
         Its quality flags.
     sop_class_uid, report_series_uid, report_uid:
@@ -141,6 +144,7 @@ class EarlierResult:
     sop_class_uid: str
     report_series_uid: str
     report_uid: str
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
     predecessor_uid: str = ""
     corrected: bool = False
@@ -152,6 +156,9 @@ class EarlierResult:
                 raise PriorError(f"{name} is no measurement of an earlier result")
             if not 0 <= value <= _LARGEST_VALUE:
                 raise PriorError(f"the {name} of an earlier result is no possible one")
+        for name, (low, high) in self.bounds.items():
+            if name not in self.values or not 0 <= low <= high <= _LARGEST_VALUE:
+                raise PriorError(f"the bounds of {name} in an earlier result are no possible ones")
         named = (self.scan.study_instance_uid, self.sop_class_uid, self.report_series_uid, self.report_uid)
         perhaps = (self.scan.series_instance_uid, self.predecessor_uid)
         if not all(_UID.fullmatch(uid) for uid in (*named, *filter(None, perhaps))):
@@ -159,7 +166,8 @@ class EarlierResult:
 
     def to_json(self) -> dict[str, Any]:
         """For :meth:`from_json`."""
-        record = {**asdict_of(self), "values": dict(self.values), "flags": list(self.flags)}
+        bounds = {name: list(pair) for name, pair in self.bounds.items()}
+        record = {**vars(self), "values": dict(self.values), "bounds": bounds, "flags": list(self.flags)}
         return record | {"scan": scan_to_json(self.scan), "maker": asdict(self.maker)}
 
     @classmethod
@@ -177,6 +185,7 @@ class EarlierResult:
                 "scan": scan_from_json(record["scan"]),
                 "maker": Maker(**record["maker"]),
                 "values": MappingProxyType(dict(record["values"])),
+                "bounds": {name: (low, high) for name, (low, high) in record.get("bounds", {}).items()},
                 "flags": tuple(record["flags"]),
             }
             return cls(**parts)
@@ -242,85 +251,6 @@ class Findings:
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-@dataclass(frozen=True)
-class Change:
-    """The change from an earlier result to this one.
-
-    Parameters
-    ----------
-    days:
-        From the earlier study date to this one.
-    difference:
-        This value less the earlier one, of those that both have.
-    per_day:
-        The same a day; empty where both scans are of one day.
-    doubts:
-        Why it may be no change of the disease.
-    """
-
-    earlier: EarlierResult
-    days: int
-    difference: Mapping[str, float]
-    per_day: Mapping[str, float]
-    doubts: tuple[Doubt, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The contract's names."""
-        maker = self.earlier.maker
-        return {
-            "study_date": self.earlier.scan.study_date.isoformat(),
-            "days": self.days,
-            "found_in": self.earlier.found_in,
-            "report_uid": self.earlier.report_uid,
-            "software": maker.software,
-            "model": maker.model,
-            "model_version": maker.model_version,
-            "flags": [doubt.value for doubt in self.doubts],
-            "values": dict(self.earlier.values),
-            "change": dict(self.difference),
-            "change_per_day": dict(self.per_day),
-        }
-
-
-@dataclass(frozen=True)
-class Course:
-    """This result among the earlier ones of the patient.
-
-    Parameters
-    ----------
-    findings:
-        What the search found.
-    values:
-        Those of :data:`COMPARED` that this result has.
-    changes:
-        One for each earlier study, the oldest first.
-    """
-
-    findings: Findings
-    values: Mapping[str, float] = field(default_factory=dict)
-    changes: tuple[Change, ...] = ()
-
-    @property
-    def scans(self) -> tuple[tuple[Scan, Mapping[str, float]], ...]:
-        """All scans with their values, the oldest first, this one last; empty without earlier ones."""
-        if not self.changes or self.findings.scan is None:
-            return ()
-        earlier = ((change.earlier.scan, change.earlier.values) for change in self.changes)
-        return (*earlier, (self.findings.scan, self.values))
-
-    def to_json(self) -> dict[str, Any]:
-        """``prior`` and ``prior_search`` of the contract."""
-        scan = self.findings.scan
-        return {
-            "prior": [change.to_json() for change in self.changes],
-            "prior_search": {
-                "asked": list(self.findings.asked),
-                "flags": [remark.value for remark in self.findings.remarks],
-                "days_since_onset": scan.onset_day if scan else None,
-            },
-        }
-
-
 def time_of_day(text: str) -> str:
     """DICOM's TM as six digits; empty if it isn't one."""
     match = _TIME.fullmatch(text.strip())
@@ -335,8 +265,3 @@ def scan_to_json(scan: Scan) -> dict[str, Any]:
 def scan_from_json(record: Mapping[str, Any]) -> Scan:
     """The scan that :func:`scan_to_json` wrote."""
     return Scan(**{**record, "study_date": date.fromisoformat(record["study_date"])})
-
-
-def asdict_of(result: EarlierResult) -> dict[str, Any]:
-    """The fields as they are; ``asdict`` can't copy a read-only mapping."""
-    return dict(vars(result))

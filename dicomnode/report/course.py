@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
-from dicomnode.measure.priors import Course, Scan
+from dicomnode.measure.course import Course
+from dicomnode.measure.priors import Scan
 from dicomnode.report.canvas import MUTED, RULE, TEXT, WARNING, Canvas, Rgb
 from dicomnode.report.prior_text import ALARMING, DOUBTS, REMARKS
 

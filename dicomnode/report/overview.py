@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dicomnode.assemble.volume import Volume
+from dicomnode.measure.course import Course
 from dicomnode.measure.measurements import Measurements
-from dicomnode.measure.priors import Course
 from dicomnode.report.canvas import Canvas, Page
 from dicomnode.report.course import COURSE_HEIGHT, draw_alarm, draw_course
 from dicomnode.report.lung_grid import LungGrid

@@ -14,7 +14,7 @@ from dicomnode.report import codes
 from dicomnode.report.header import DATE_KEYWORDS_OF_SCAN, MANUFACTURER
 from dicomnode.report.identity import DATE, text_value
 from dicomnode.report.quantities import LUNG_QUANTITIES
-from dicomnode.report.text import ascii_text
+from dicomnode.report.text import ascii_text, printed
 from dicomnode.report.uids import DEVICE_OBSERVER_UID
 
 COMPREHENSIVE_3D_SR = "1.2.840.10008.5.1.4.1.1.88.34"
@@ -26,6 +26,7 @@ _NAMES = {
     for name, (concept, _, _) in LUNG_QUANTITIES.items()
 }
 _KERNEL_IN_WORDS = re.compile(r"(?:^|, )kernel (?!not named)(.+?)(?: \([a-z ]+\))?(?:, |$)")
+_RANGES = (codes.LOWER_UNCERTAINTY.value, codes.UPPER_UNCERTAINTY.value)
 _ONSET = "LongitudinalTemporalOffsetFromEvent"
 
 
@@ -136,6 +137,7 @@ def _read(report: Dataset, found_in: str) -> EarlierResult:
             parameters.get("config_sha256", ""),
         ),
         MappingProxyType(_values(lungs)),
+        bounds=MappingProxyType(_bounds(lungs)),
         sop_class_uid=text_value(report, "SOPClassUID"),
         report_series_uid=text_value(report, "SeriesInstanceUID"),
         report_uid=text_value(report, "SOPInstanceUID"),
@@ -153,6 +155,24 @@ def _values(lungs: Dataset) -> dict[str, float]:
         if name in COMPARED and item.get("MeasuredValueSequence"):
             text = str(item.MeasuredValueSequence[0].NumericValue)
             found[name] = int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+    return found
+
+
+def _bounds(lungs: Dataset) -> dict[str, tuple[float, float]]:
+    """Where the true value lies, for those measurements that say by how much it may be larger and smaller."""
+    found: dict[str, tuple[float, float]] = {}
+    values = _values(lungs)
+    for item in _items(lungs):
+        name = _NAMES.get(_concept(item), "")
+        by = {
+            _concept(one): float(one.MeasuredValueSequence[0].NumericValue)
+            for one in _items(item)
+            if _concept(one) in _RANGES
+        }
+        if name in values and len(by) == len(_RANGES):
+            lower, upper = (by[concept] for concept in _RANGES)
+            low = printed(name, max(0.0, values[name] - lower))
+            found[name] = low, printed(name, values[name] + upper)
     return found
 
 

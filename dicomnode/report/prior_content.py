@@ -5,10 +5,11 @@ from __future__ import annotations
 from highdicom.sr import CompositeContentItem, DateContentItem
 from highdicom.sr.value_types import ContentItem
 from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
 
-from dicomnode.measure.priors import Change, Course
+from dicomnode.measure.course import Change, Course
 from dicomnode.report import codes
-from dicomnode.report.content import CONTAINS, container, number, text
+from dicomnode.report.content import CONTAINS, bound, container, number, text
 from dicomnode.report.header import SeriesReference, evidence
 from dicomnode.report.prior_text import change_sentence, doubt_sentences, search_sentences
 from dicomnode.report.text import printed
@@ -45,7 +46,8 @@ def _earlier(change: Change) -> ContentItem:
     for values, table in ((change.difference, codes.CHANGES), (change.per_day, codes.CHANGES_PER_DAY)):
         for name, value in values.items():
             concept, unit = table[name]
-            numbers.append(number(concept, _rounded(name, value), unit))
+            ranges = _ranges(name, change, unit) if table is codes.CHANGES else []
+            numbers.append(number(concept, _rounded(name, value), unit, *ranges))
     return container(
         codes.EARLIER_RESULT,
         [
@@ -57,6 +59,17 @@ def _earlier(change: Change) -> ContentItem:
             *(text(codes.COMPARISON_DOUBT, sentence) for sentence in doubt_sentences(change)),
         ],
     )
+
+
+def _ranges(name: str, change: Change, unit: Code) -> list[ContentItem]:
+    """By how much the true change may be larger and smaller (TID 310)."""
+    if name not in change.bounds:
+        return []
+    (low, high), value = change.bounds[name], change.difference[name]
+    return [
+        bound(codes.UPPER_UNCERTAINTY, printed(name, high - value), unit),
+        bound(codes.LOWER_UNCERTAINTY, printed(name, value - low), unit),
+    ]
 
 
 def _rounded(name: str, value: float) -> float:

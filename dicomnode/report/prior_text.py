@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dicomnode.measure.priors import Change, Course, Doubt, SearchRemark
+from dicomnode.measure.course import Change, Course
+from dicomnode.measure.priors import Doubt, SearchRemark
 from dicomnode.report.quality_text import flag_sentence
 
 REMARKS = {
@@ -36,6 +37,7 @@ DOUBTS = {
     Doubt.OTHER_KERNEL: "the reconstruction kernel is another one: the change may be its",
     Doubt.FLAGS_THEN: "the earlier result had quality flags",
     Doubt.CORRECTED_BY_HAND: "a person had corrected the earlier masks",
+    Doubt.WITHIN_ERROR: "the change of the lesion extent is within the error of the two measurements",
 }
 
 ALARMING = frozenset({SearchRemark.PATIENT_MISMATCH})

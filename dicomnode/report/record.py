@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dicomnode.measure.course import Course
 from dicomnode.measure.measurements import Measurements
-from dicomnode.measure.priors import Course
 from dicomnode.report.provenance import Provenance
 from dicomnode.report.text import printed
 

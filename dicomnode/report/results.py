@@ -8,8 +8,8 @@ from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from dicomnode.assemble.volume import Volume
+from dicomnode.measure.course import Course
 from dicomnode.measure.measurements import Measurements
-from dicomnode.measure.priors import Course
 from dicomnode.report import codes
 from dicomnode.report.canvas import Page
 from dicomnode.report.errors import ReportError

@@ -9,8 +9,8 @@ from typing import Any
 from highdicom.sr.value_types import ContentItem
 from pydicom.sr.coding import Code
 
+from dicomnode.measure.course import Course
 from dicomnode.measure.measurements import Measurements
-from dicomnode.measure.priors import Course
 from dicomnode.report import codes
 from dicomnode.report.content import (
     CONTEXT,

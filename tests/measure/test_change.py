@@ -95,6 +95,49 @@ def test_what_else_may_have_changed_is_said() -> None:
     assert Doubt.OTHER_KERNEL in change.doubts
 
 
+def test_a_change_has_the_errors_of_both_measurements() -> None:
+    """Distances of 3 and 4 to the bounds make one of 5."""
+    record = NUMBERS | {
+        "lesion_extent_percent": 20.0,
+        "uncertainty": {
+            "lesion_extent_low_percent": 17.0,
+            "lesion_extent_high_percent": 26.0,
+            "ct_score_low": 6,
+            "ct_score_high": 9,
+            "above": {},
+        },
+    }
+    then = result(
+        1,
+        date(2024, 1, 1),
+        {"lesion_extent_percent": 12.0, "ct_score": 3, "lesion_volume_ml": 1.0},
+        bounds={"lesion_extent_percent": (4.0, 16.0), "lesion_volume_ml": (0.5, 2.0)},
+    )
+    (change,) = compare(record, MAKER, findings(then)).changes
+    assert change.bounds == {"lesion_extent_percent": (8.0 - 5.0, 8.0 + 10.0)}
+    assert change.doubts == ()
+    near = replace(then, values={**then.values, "lesion_extent_percent": 16.0})
+    (change,) = compare(record, MAKER, findings(near)).changes
+    assert change.bounds["lesion_extent_percent"][0] == pytest.approx(4.0 - 3.0)
+    near = replace(near, bounds={"lesion_extent_percent": (4.0, 20.0)})
+    (change,) = compare(record, MAKER, findings(near)).changes
+    assert change.bounds["lesion_extent_percent"][0] == pytest.approx(4.0 - 5.0)
+    assert change.doubts == (Doubt.WITHIN_ERROR,)
+    assert change.to_json()["change_low"] == {"lesion_extent_percent": pytest.approx(-1.0)}
+
+
+def test_a_value_outside_of_its_bounds_counts_as_the_next_bound() -> None:
+    record = {
+        "lesion_extent_percent": 5.0,
+        "uncertainty": {"lesion_extent_low_percent": 6.0, "lesion_extent_high_percent": 10.0},
+    }
+    bounds = {"lesion_extent_percent": (1.0, 1.0)}
+    then = result(1, date(2024, 1, 1), {"lesion_extent_percent": 1.0}, bounds=bounds)
+    (change,) = compare(record, MAKER, findings(then)).changes
+    assert change.difference == {"lesion_extent_percent": 4.0}
+    assert change.bounds == {"lesion_extent_percent": (5.0, 9.0)}
+
+
 def test_a_mismatch_of_the_patient_stops_the_comparison() -> None:
     then = result(1, date(2024, 1, 1), {"ct_score": 1})
     course = compare(NUMBERS, MAKER, findings(then, remarks=(SearchRemark.PATIENT_MISMATCH,)))
@@ -112,6 +155,7 @@ def test_only_an_earlier_moment_is_before() -> None:
 
 def test_findings_are_the_same_after_writing_and_reading() -> None:
     then = result(1, date(2024, 1, 1), {"ct_score": 1, "lesion_weight_g": 1.5}, flags=("one_lung",))
+    then = replace(then, bounds={"lesion_weight_g": (1.0, 2.5)})
     found = findings(then, now=replace(NOW, onset_day=3.5), remarks=(SearchRemark.TOO_OLD,))
     read = Findings.from_json(json.loads(json.dumps(found.to_json())))
     assert read == found and read.sha256 == found.sha256
@@ -120,7 +164,13 @@ def test_findings_are_the_same_after_writing_and_reading() -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [{"values": {"name": 1.0}}, {"values": {"ct_score": float("nan")}}, {"scan": 3}]
+    "damage",
+    [
+        {"values": {"name": 1.0}},
+        {"values": {"ct_score": float("nan")}},
+        {"scan": 3},
+        {"bounds": {"ct_score": [2, 1]}},
+    ],
 )
 def test_what_is_no_earlier_result_is_told(damage: dict[str, object]) -> None:
     record = result(1, date(2024, 1, 1), {"ct_score": 1}).to_json() | damage

@@ -13,9 +13,9 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from dicomnode.assemble.volume import Acquisition, SourceInstance, Volume
+from dicomnode.measure.course import Course
 from dicomnode.measure.measure import measure_segmentation
 from dicomnode.measure.measurements import Measurements
-from dicomnode.measure.priors import Course
 from dicomnode.measure.quality import assess_quality
 from dicomnode.report.canvas import Page
 from dicomnode.report.provenance import Provenance

@@ -15,8 +15,10 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from dicomnode.measure.change import compare, compared_values
-from dicomnode.measure.priors import Course, EarlierResult, PriorError, SearchRemark
+from dicomnode.measure.change import bounds_in, compare, compared_values
+from dicomnode.measure.course import Course
+from dicomnode.measure.priors import Doubt, EarlierResult, PriorError, SearchRemark
+from dicomnode.measure.uncertainty import Interval, Uncertainty
 from dicomnode.report.course import COURSE_HEIGHT, published_course
 from dicomnode.report.language import LanguageName
 from dicomnode.report.overview import write_overview
@@ -228,6 +230,48 @@ def test_what_a_pacs_may_make_of_a_report_fails_nothing(case: Case, tmp_path: Pa
         number.MeasuredValueSequence[0].NumericValue = value
         with pytest.raises(PriorError, match="no possible"):
             read_own_report(report, "pacs")
+
+
+def test_bounds_are_read_back_and_those_of_the_change_are_said(
+    case: Case, tmp_path: Path, validate: Callable[[Path], list[str]]
+) -> None:
+    total = case.measurements.total
+    sure = Uncertainty(
+        {
+            "lesion_extent_percent": Interval(
+                total.lesion_extent_percent - 1, total.lesion_extent_percent + 2
+            ),
+            "lesion_volume_ml": Interval(0.5, total.lesion_volume_ml + 7),
+        },
+        {},
+        {},
+        "test",
+    )
+    case = replace(case, measurements=replace(case.measurements, uncertainty=sure))
+    record = measurements_record(case.measurements)
+    first = case.build(tmp_path / "first")[1]
+    read = read_own_report(dcmread(first.path), "pacs")
+    for name, bounds in bounds_in(record).items():
+        assert read.bounds[name] == pytest.approx(bounds, abs=2e-3)
+    assert read.bounds.keys() == {"lesion_extent_percent", "lesion_volume_ml"}
+
+    earlier = replace(read, scan=replace(read.scan, study_instance_uid="1.2.9", study_date=date(2024, 1, 1)))
+    course = course_of(case, earlier)
+    (change,) = course.changes
+    assert change.difference["lesion_extent_percent"] == 0
+    assert change.doubts[-1] is Doubt.WITHIN_ERROR
+    sr = case.build(tmp_path / "second", course=course)[1].path
+    assert validate(sr) == []
+    report = dcmread(sr)
+    (extent,) = [i for i in items(report) if i.ConceptNameCodeSequence[0].CodeValue == "D_LESION_EXT"]
+    ranges = {code: value for code, (value, _) in numbers(extent).items()}
+    assert ranges == {
+        "371886008": pytest.approx(5**0.5, abs=2e-3),
+        "371885007": pytest.approx(5**0.5, abs=2e-3),
+    }
+    assert "within the error of the two measurements" in texts(report)
+    (prior,) = measurements_json(case.measurements, case.provenance, course)["prior"]
+    assert prior["change_high"]["lesion_extent_percent"] == pytest.approx(5**0.5, abs=2e-3)
 
 
 def test_the_predecessor_of_a_report_is_read(case: Case, tmp_path: Path) -> None:
