@@ -19,6 +19,7 @@ from dicomnode.measure.scores import Comparison, Scores
 from dicomnode.measure.severity import (
     CT_SCORE_MAXIMUM,
     CT_SS_MAXIMUM,
+    INVOLVEMENT_PERCENT,
     LOBE_BANDS,
     REGION_BANDS,
     Band,
@@ -151,14 +152,20 @@ def _intervals(
     ):
         if errors:
             low, high = share_bounds(percent, spread, errors, thick_share)
-            high = min(high, most)
+            low, high = _unless_noise(low), min(high, most)
             most = high if kind == "lesion" else most
             found[f"{kind}_volume_ml"] = Interval(low * lung_ml / 100, high * lung_ml / 100)
             found[f"{kind}_extent_percent"] = Interval(low, high)
     per_100_ml = 100 * total.lesion_weight_g / lung_ml
     low, high = share_bounds(per_100_ml, spread, error.weight_errors, thick_share)
+    low = low if found["lesion_volume_ml"].low > 0 else 0.0
     found["lesion_weight_g"] = Interval(low * lung_ml / 100, high * lung_ml / 100)
     return found
+
+
+def _unless_noise(low_percent: float) -> float:
+    """A lower bound of the lungs' share; 0 where it lies within what is marked in lungs without disease."""
+    return low_percent if low_percent >= INVOLVEMENT_PERCENT else 0.0
 
 
 def _draw_values(

@@ -49,7 +49,7 @@ def blood_hu(hu: Hu, sides: Sides, spacing_mm: Spacing) -> float | None:
     spacing_mm:
         Of these axes.
     """
-    levels = np.flatnonzero((sides > 0).any(axis=(1, 2)))
+    levels = np.flatnonzero(sides.any(axis=(1, 2)))
     if not levels.size:
         return None
     low, high = (int(levels[0] + share * (levels[-1] - levels[0])) for share in HEART_LEVELS)
@@ -69,7 +69,7 @@ def metal_ml(hu: Hu, sides: Sides, spacing_mm: Spacing) -> float:
     box = []
     for axis, step in enumerate(spacing_mm):
         others = tuple(other for other in range(3) if other != axis)
-        found = np.flatnonzero((sides > 0).any(axis=others))
+        found = np.flatnonzero(sides.any(axis=others))
         if not found.size:
             return 0.0
         margin = round(METAL_MARGIN_MM / step)
