@@ -22,13 +22,13 @@ from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.spool import LEDGER_NAME
 from tests.deliver.web_server import Reply, WebServer, web_server
 
-CONFIGURATION = """
-accepts = ["seg", "sr", "labelmap", "pdf"]
-deflate = true
-[report]
-include = ["seg", "sr", "pdf"]
+KINDS = ("seg", "sr", "labelmap", "pdf", "overlay", "ko")
+REPORT = """[report]
 seg = "labelmap"
 language = "ja"
+"""
+FURTHER = """
+deflate = true
 [fhir]
 url = "{url}"
 """
@@ -50,9 +50,10 @@ def stored(
     directory = tmp_path_factory.mktemp("house")
     pacs = SmallPacs(directory / "pacs")
     pacs.start()
-    node = NodeProcess(directory / "node", pacs.ae_title, pacs.port, "cpu", quiet_seconds=1.0)
-    with node.config_path.open("a", encoding="utf-8") as config:
-        config.write(CONFIGURATION.format(url=fhir_server.url))
+    node = NodeProcess(directory / "node", pacs.ae_title, pacs.port, "cpu", quiet_seconds=1.0, kinds=KINDS)
+    config = node.config_path.read_text(encoding="utf-8").replace("[report]\n", REPORT)
+    config = config.replace('"labelmap", ', "", 1)  # of include: seg asks for it
+    node.config_path.write_text(config + FURTHER.format(url=fhir_server.url), encoding="utf-8")
     node.start()
     try:
         files = sorted((data_dir / "cip_ct64_chest").glob("*.dcm"))
@@ -81,15 +82,20 @@ def _wait_until_delivered(node: NodeProcess) -> None:
         ledger.close()
 
 
-SEG, SR, PDF = (
+SEG, SR, PDF, SC, KO = (
     "1.2.840.10008.5.1.4.1.1.66.4",
     "1.2.840.10008.5.1.4.1.1.88.34",
     "1.2.840.10008.5.1.4.1.1.104.1",
+    "1.2.840.10008.5.1.4.1.1.7",
+    "1.2.840.10008.5.1.4.1.1.88.59",
 )
 
 
 def test_the_pacs_gets_every_kind_that_it_accepts(stored: dict[str, Path]) -> None:
-    assert stored.keys() == {SEG, LABEL_MAP_STORAGE, SR, PDF}
+    assert stored.keys() == {SEG, LABEL_MAP_STORAGE, SR, PDF, SC, KO}
+    overlay = [dcmread(path, stop_before_pixels=True) for path in stored[SR].parent.iterdir()]
+    slices = [int(one.InstanceNumber) for one in overlay if one.SOPClassUID == SC]
+    assert sorted(slices) == list(range(1, len(slices) + 1)) and len(slices) > 20
 
 
 def test_the_label_map_is_the_binary_segmentation(stored: dict[str, Path], data_dir: Path) -> None:
