@@ -36,6 +36,10 @@ from dicomnode.terminal import console, progress_bars
 
 ANSWER_SECONDS = 1800.0
 POLL_SECONDS = 0.5
+DEFAULT_KINDS = (ResultKind.SEG, ResultKind.SR)
+SHOWN_KINDS = (*DEFAULT_KINDS, ResultKind.SC, ResultKind.PDF)
+"""What OHIF can show: it has nothing for key objects and presentation states."""
+
 WORDS = {
     SeriesState.RECEIVING: "the node waits whether more slices come",
     SeriesState.COMPLETE: "the series is complete, the model is being loaded",
@@ -65,7 +69,7 @@ class Demonstration:
         ``auto``, ``orthanc`` or ``small``.
     viewer:
         Serve a viewer at the end, until somebody interrupts; the PACS is Orthanc then, and gets the CT and
-        every kind of result.
+        the kinds of result that the viewer shows.
     """
 
     def __init__(
@@ -147,7 +151,7 @@ class Demonstration:
         return pacs
 
     def _start_node(self, pacs: SmallPacs | OrthancPacs) -> NodeProcess:
-        kinds = tuple(ResultKind) if self._has_viewer else ("seg", "sr")
+        kinds = SHOWN_KINDS if self._has_viewer else DEFAULT_KINDS
         node = NodeProcess(self._directory / "node", pacs.ae_title, pacs.port, self._device, kinds=kinds)
         try:
             self._with_progress("starting the node", lambda _: node.start())

@@ -45,7 +45,8 @@ CONFIGURATION: dict[str, Any] = {
                 "supportsWildcard": True,
                 "supportsReject": False,
                 "omitQuotationForMultipartRequest": True,
-                "singlepart": "bulkdata,video,pdf",
+                "bulkDataURI": {"enabled": True},
+                "singlepart": "bulkdata,video",
             },
         }
     ],

@@ -24,7 +24,7 @@ FLAGS = (
 PATIENCE_MS = 120_000.0
 SIZE = (1400, 900)
 
-NO_INTRODUCTION = "localStorage.setItem('shownTours', JSON.stringify(['basicViewerTour']))"
+NO_INTRODUCTION = "window.localStorage?.setItem('shownTours', JSON.stringify(['basicViewerTour']))"
 """A person who has used the viewer before."""
 
 TO_SCREEN = """points => {
@@ -41,6 +41,10 @@ JUMP = """async instance => {
     await viewport.setImageIdIndex(index);
     viewport.render();
     return index;
+}"""
+FETCHED = """async address => {
+    const bytes = new Uint8Array(await (await fetch(address)).arrayBuffer());
+    return Array.from(bytes);
 }"""
 HAS_PICTURE = """() => {
     const engine = cornerstone.getRenderingEngines()[0];
@@ -119,6 +123,12 @@ class OhifPage:
             name: float(value)
             for name, value in re.findall(r"^([A-Z][A-Za-z ]+)\n(-?[\d.]+)", card.inner_text(), re.MULTILINE)
         }
+
+    def document(self) -> bytes:
+        """The PDF that the viewport has been given."""
+        frame = self.page.locator("object[type='application/pdf']")
+        frame.wait_for()
+        return bytes(self.page.evaluate(FETCHED, frame.get_attribute("data")))
 
     def viewport(self) -> NDArray[np.uint8]:
         """What the viewport shows: (rows, columns, 3)."""

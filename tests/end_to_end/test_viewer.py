@@ -91,7 +91,7 @@ def segments(ohif: OhifPage) -> OhifPage:
 
 
 def test_the_study_has_a_series_of_every_kind(ohif: OhifPage) -> None:
-    for modality in ("CT", "SEG", "SR", "OT"):
+    for modality in ("CT", "SEG", "SR", "OT", "DOC"):
         assert ohif.series(modality).count() >= 1, modality
 
 
@@ -140,6 +140,12 @@ def test_the_overview_is_shown_in_colour(segments: OhifPage) -> None:
     segments.page.wait_for_function(HAS_PICTURE)
     picture = segments.viewport().reshape(-1, 3).astype(np.int16)
     assert (np.abs(tint(picture)).max(axis=1) > 30).mean() > 0.005
+
+
+def test_the_document_opens_as_the_pdf_that_the_node_made(segments: OhifPage, shown: Shown) -> None:
+    segments.series("DOC").dblclick()
+    made = next((shown.directory / "node" / "spool").rglob("pdf.dcm"))
+    assert segments.document() == dcmread(made).EncapsulatedDocument
 
 
 def test_a_report_that_points_at_segments_opens_and_shows_nothing(segments: OhifPage) -> None:

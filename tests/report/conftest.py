@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.report.every_object import EveryObject, make_every_object
 from tests.report.report_cases import (
     Case,
     axial_affine,
@@ -42,6 +43,12 @@ def ricord(data_dir: Path) -> Case:
     """Every twelfth slice of the RICORD patient at full resolution."""
     volume = read_volume(data_dir / "ricord_covid_chest", every=12)
     return make_case(volume, *crude_masks(volume.hu))
+
+
+@pytest.fixture(scope="session")
+def every(tmp_path_factory: pytest.TempPathFactory) -> EveryObject:
+    """One object of every kind and form."""
+    return make_every_object(tmp_path_factory.mktemp("every"))
 
 
 @pytest.fixture(scope="session")
