@@ -138,6 +138,7 @@ def example_objects(folder: Path) -> ExampleObjects:
             identity=Identity.from_source(read_header(volume.instances[0].path)),
             software=[example.software],
             lossy=Dataset(),
+            description="dicomnode lung overlay",
         )
         further.setdefault("frames", []).append(dcmread(frames.path))
         refusal = build_refusal(

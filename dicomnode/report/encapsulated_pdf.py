@@ -29,10 +29,11 @@ def write_pdf(
     identity: Identity,
     source: SeriesReference,
     software: Sequence[str],
+    description: str,
 ) -> None:
     """Write ``page``, and after it the report's remarks and the provenance, as a document of modality DOC."""
     dataset = new_object(
-        uids, identity, kind="pdf", modality="DOC", description="dicomnode lung report", software=software
+        uids, identity, kind="pdf", modality="DOC", description=description, software=software
     )
     dataset.ConversionType = "WSD"
     dataset.AcquisitionDateTime = ""

@@ -29,7 +29,7 @@ class Origin:
     """What the results of one series are made of and how they are filed.
 
     ``uids`` is what their UIDs derive from; ``findings_sha256`` is of the earlier results that the page
-    speaks of, None where none were looked for.
+    speaks of, None where none were looked for. ``is_corrected`` if a person has edited the masks.
     """
 
     uids: tuple[str, ...]
@@ -38,6 +38,11 @@ class Origin:
     software: Sequence[str]
     lossy: Dataset
     findings_sha256: str | None = None
+    is_corrected: bool = False
+
+    def named(self, description: str) -> str:
+        """Series Description; it says so where a person has corrected the masks."""
+        return description + ", corrected" * self.is_corrected
 
     def of_page(self, uids: ObjectUids) -> ObjectUids:
         """UIDs of an object that shows the page: another one when other earlier results were found."""
@@ -71,6 +76,7 @@ def write_further_results(
             identity=identity,
             source=origin.source,
             software=software,
+            description=origin.named("dicomnode lung report"),
         )
         files.append(uids.file(ResultKind.PDF, path))
     if ResultKind.LABEL_MAP in wanted.kinds:
@@ -99,6 +105,7 @@ def write_further_results(
             identity=identity,
             software=software,
             lossy=origin.lossy,
+            description=origin.named("dicomnode lung overlay"),
         )
     return files
 
@@ -116,7 +123,14 @@ def _write_presentation(
             (one.sop_class_uid, one.sop_instance_uid) for one in map(volume.instances.__getitem__, slices)
         )
         images = SeriesReference(volume.series_instance_uid, chosen)
-        write_key_objects(path, images, uids=uids, identity=origin.identity, software=origin.software)
+        write_key_objects(
+            path,
+            images,
+            uids=uids,
+            identity=origin.identity,
+            software=origin.software,
+            description=origin.named("dicomnode key images"),
+        )
         files.append(uids.file(ResultKind.KO, path))
     if ResultKind.GSPS in wanted.kinds:
         uids, path = object_uids(GSPS_STORAGE, "gsps", origin.uids), out / "gsps.dcm"
@@ -128,6 +142,7 @@ def _write_presentation(
             uids=uids,
             identity=origin.identity,
             software=origin.software,
+            description=origin.named("dicomnode outlines"),
         ):
             files.append(uids.file(ResultKind.GSPS, path))
     return files

@@ -28,14 +28,13 @@ def write_key_objects(
     uids: ObjectUids,
     identity: Identity,
     software: Sequence[str],
+    description: str,
 ) -> None:
     """Write a selection "Of Interest" of ``images``, from head to feet.
 
     TID 2010 gives an image no concept name, which highdicom asks for.
     """
-    dataset = new_object(
-        uids, identity, kind="ko", modality="KO", description="dicomnode key images", software=software
-    )
+    dataset = new_object(uids, identity, kind="ko", modality="KO", description=description, software=software)
     dataset.ReferencedPerformedProcedureStepSequence = []
     dataset.CurrentRequestedProcedureEvidenceSequence = evidence(identity.study_instance_uid, [images])
     root = container(

@@ -23,7 +23,6 @@ from dicomnode.report.secondary_capture import SECONDARY_CAPTURE_STORAGE, descri
 from dicomnode.segment.segmentation import Label, Segmentation
 
 MULTIFRAME_TRUE_COLOR_SC = "1.2.840.10008.5.1.4.1.1.7.4"
-DESCRIPTION = "dicomnode lung overlay"
 DERIVATION = "Lung window with lung and lesion masks burnt in"
 SLICE_LOCATION_VECTOR = 0x00182005
 
@@ -38,6 +37,7 @@ def write_overlay(
     identity: Identity,
     software: Sequence[str],
     lossy: Dataset,
+    description: str,
 ) -> list[ResultFile]:
     """Write the slices with lung from head to feet to the folder ``out``, as JPEG-LS Lossless.
 
@@ -46,7 +46,7 @@ def write_overlay(
     slices = _slices(volume, segmentation)
     if multiframe:
         uids = object_uids(MULTIFRAME_TRUE_COLOR_SC, "overlay multiframe", origin)
-        dataset = _new(uids, identity, volume, software, lossy)
+        dataset = _new(uids, identity, volume, software, lossy, description)
         _describe_frames(dataset, volume, slices)
         path = out / "overlay.dcm"
         frames = _frames(volume, segmentation, slices)
@@ -56,7 +56,7 @@ def write_overlay(
     frames = _frames(volume, segmentation, slices)
     for number, (z, frame) in enumerate(zip(slices, frames, strict=True), start=1):
         uids = object_uids(SECONDARY_CAPTURE_STORAGE, "overlay", origin, str(number))
-        dataset = _new(uids, identity, volume, software, lossy)
+        dataset = _new(uids, identity, volume, software, lossy, description)
         dataset.InstanceNumber = str(number)
         _describe_slice(dataset, volume, z)
         path = out / f"overlay_{number:04d}.dcm"
@@ -82,11 +82,16 @@ def _frames(volume: Volume, segmentation: Segmentation, slices: Sequence[int]) -
 
 
 def _new(
-    uids: ObjectUids, identity: Identity, volume: Volume, software: Sequence[str], lossy: Dataset
+    uids: ObjectUids,
+    identity: Identity,
+    volume: Volume,
+    software: Sequence[str],
+    lossy: Dataset,
+    description: str,
 ) -> Dataset:
     """What both forms have in common."""
     dataset = new_object(
-        uids, identity, kind="overlay", modality="OT", description=DESCRIPTION, software=software
+        uids, identity, kind="overlay", modality="OT", description=description, software=software
     )
     dataset.update(lossy)
     dataset.ConversionType = "WSD"

@@ -33,6 +33,7 @@ def write_presentation_state(
     uids: ObjectUids,
     identity: Identity,
     software: Sequence[str],
+    description: str,
 ) -> bool:
     """Outline the lesions on ``slices`` (array indices); ``False``, and no file, where there is none.
 
@@ -44,7 +45,7 @@ def write_presentation_state(
     if not annotations:
         return False
     dataset = new_object(
-        uids, identity, kind="gsps", modality="PR", description="dicomnode outlines", software=software
+        uids, identity, kind="gsps", modality="PR", description=description, software=software
     )
     del (
         dataset.ContentDate,

@@ -148,7 +148,7 @@ def build_results(
             measurements,
             provenance,
             page,
-            Origin(origin, identity, source, software, lossy, findings),
+            Origin(origin, identity, source, software, lossy, findings, provenance.correction is not None),
         ),
     )
     for file in files:
