@@ -192,6 +192,8 @@ def _check_destinations(config: Config) -> Iterator[Finding]:
         yield from certificates
         if any(finding.severity == "wrong" for finding in certificates):
             continue
+        if missing := [kind for kind in settings.accepts if kind not in config.report.kinds]:
+            yield Finding(subject, "note", f"gets no {', '.join(missing)}: report.include doesn't name it")
         destination = destination_of(settings, config.node.ae_title)
         if destination.stow is not None:
             error = reach(destination.stow)

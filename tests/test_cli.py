@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -89,11 +90,12 @@ def test_check_tells_each_finding(
     monkeypatch.setenv("DICOMNODE_SPOOL__MINIMUM_FREE_GB", "1e9")
     monkeypatch.setenv("DICOMNODE_NODE__PORT", "0")
     monkeypatch.setenv("DICOMNODE_ANALYSIS__MODEL", "no_such_model")
-    destination = '[{"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 1}]'
-    monkeypatch.setenv("DICOMNODE_DESTINATION", destination)
+    pacs = {"name": "pacs", "ae_title": "PACS", "host": "127.0.0.1", "port": 1, "accepts": ["seg", "pdf"]}
+    monkeypatch.setenv("DICOMNODE_DESTINATION", json.dumps([pacs]))
     assert main(["check"]) == 1
     told = capsys.readouterr().out
     assert "anyone who reaches the port may send" in told
+    assert "gets no pdf: report.include doesn't name it" in " ".join(told.split())
     for wrong in ("minimum_free_gb", "no_such_model", "PACS@127.0.0.1:1"):
         assert any("WRONG" in line and wrong in line for line in told.splitlines()), told
 
