@@ -94,8 +94,8 @@ class Worker:
         except Exception as error:  # whatever a library raises ends one attempt, not the worker
             if self._uses_cuda and _tells_of_the_device(error):
                 self._give_up(f"{DEVICE_FAILED} ({type(error).__name__})", device_failed=True)
-            if "out of memory" in str(error).lower() or "not enough memory" in str(error).lower():
-                self._give_up()  # torch says it with a RuntimeError
+            if tells_of_memory(error):
+                self._give_up()
             self._say(event="failed", error=where_it_happened(error))
 
     def _give_up(self, why: str = OUT_OF_MEMORY, *, device_failed: bool = False) -> NoReturn:
@@ -182,6 +182,12 @@ class Worker:
     def _say(self, **event: Any) -> None:
         self._answers.write(json.dumps(event) + "\n")
         self._answers.flush()
+
+
+def tells_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: torch says it with a RuntimeError, and so do threads that find no stack."""
+    told = str(error).lower()
+    return any(words in told for words in ("out of memory", "not enough memory", "can't start new thread"))
 
 
 def _tells_of_the_device(error: Exception) -> bool:

@@ -15,6 +15,7 @@ import pytest
 from dicomnode.measure.priors import Findings, SearchRemark
 from dicomnode.report.result_set import DocumentReference
 from dicomnode.supervisor import Supervisor, WorkerError
+from dicomnode.worker import tells_of_memory
 
 DONE = '{"event": "done", "results": [], "refusal": null, "detail": null}'
 
@@ -177,3 +178,17 @@ def test_the_real_worker_runs_out_of_memory_and_is_replaced(data_dir: Path, tmp_
             supervisor.analyze(files, tmp_path, "0" * 64)
     assert supervisor.pid != first
     supervisor.stop()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 1 byte",
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "can't start new thread",
+    ],
+)
+def test_memory_that_ran_out_is_told_however_the_library_says_it(message: str) -> None:
+    """A thread without room for its stack was once told as an unknown error."""
+    assert tells_of_memory(RuntimeError(message))
+    assert not tells_of_memory(RuntimeError("the weights don't fit the network"))
