@@ -11,6 +11,7 @@ import numpy as np
 import pypdfium2
 import pytest
 from pydicom import dcmread
+from pypdfium2 import raw
 
 from dicomnode.report.header import RESEARCH_USE
 from dicomnode.report.overview import write_overview
@@ -73,6 +74,12 @@ def test_as_many_pages_as_the_words_need() -> None:
     assert len(found) > 3
     assert "Heading 39" in words(found, len(found) - 1)
     assert "Some words & <marks>." in words(found, 1)
+
+
+def test_every_letter_comes_with_its_font(case: Case, tmp_path: Path) -> None:
+    for page in document(made(case, tmp_path)):
+        for text in page.get_objects(filter=[raw.FPDF_PAGEOBJ_TEXT]):
+            assert raw.FPDFFont_GetIsEmbedded(raw.FPDFTextObj_GetFont(text.raw)) == 1
 
 
 def test_the_same_input_gives_the_same_bytes_on_another_day(
