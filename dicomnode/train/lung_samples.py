@@ -2,7 +2,8 @@
 
 Consolidation, atelectasis and effusion are rare in the sets and, beside liver and heart, the hard part.
 Wherever a mask says lung, it stays lung whatever its density: so parts of it are given that of soft tissue
-or fluid.
+or fluid. A raised diaphragm looks much the same and is no lung: liver, spleen and stomach are pushed up into
+others, and taken from their masks.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from dicomnode.train.lung_cases import LungCase
 
 AIRLESS_SHARE = 0.65
 """Share of the slices that get airless lung."""
+
+RAISED_SHARE = 0.25
+"""Share of the slices under one of whose lungs the diaphragm is raised."""
 
 LONELY_SHARE = 0.2
 """Share of the slices of a volume that are shown without their neighbours, as sets of single slices are."""
@@ -59,6 +63,8 @@ def draw_batch(
     for index in rng.integers(len(collections), size=count):
         members = [case for case in cases if case.collection == collections[index]]
         window = _window(members[rng.integers(len(members))], planes_mm, rng)
+        if rng.random() < RAISED_SHARE and window.lung.any():
+            window = with_raised_diaphragm(window, rng)
         airless = np.zeros_like(window.lung)
         if rng.random() < AIRLESS_SHARE and window.lung.any():
             window, airless = with_airless(window, rng)
@@ -93,6 +99,38 @@ def with_airless(window: _Window, rng: np.random.Generator) -> tuple[_Window, ND
     hu[rim] = np.maximum(hu[rim], tissue * strength - 850 * (1 - strength) - rng.uniform(0, 120))
     changed = _Window(hu.astype(np.float32), window.lung, window.distance_mm, window.spacing_mm)
     return changed, marked
+
+
+def with_raised_diaphragm(window: _Window, rng: np.random.Generator) -> _Window:
+    """The window with a dome of liver, spleen or stomach under one lung, which is lung no more."""
+    side = _one_side(window.lung, rng)
+    organ = _dome(window, side, rng) * side
+    fluid = rng.uniform(-10, 60) if rng.random() < 0.3 else rng.uniform(40, 120)
+    grain = rng.standard_normal(window.hu.shape, dtype=np.float32) * np.float32(rng.uniform(0, 20))
+    tissue = (fluid + grain).astype(np.float32)
+    if rng.random() < 0.35:  # gas in stomach or colon rises to the front
+        rows = np.flatnonzero(organ.any(axis=(0, 2)))
+        level = rows[0] + rng.uniform(0.1, 0.7) * len(rows) if len(rows) else 0
+        inner = ndimage.binary_erosion(organ > 0.5, structure=np.ones((1, 3, 3)))
+        tissue[inner & (np.arange(side.shape[1]) < level)[None, :, None]] = rng.uniform(-1000, -850)
+    hu = window.hu * (1 - organ) + organ * tissue
+    lung = window.lung & (organ <= 0.5)
+    return _Window(hu.astype(np.float32), lung, window.distance_mm, window.spacing_mm)
+
+
+def _dome(window: _Window, side: NDArray[np.bool_], rng: np.random.Generator) -> Float:
+    """A smooth cap below a level near the slice, wider from plane to plane downwards; 0 to 1."""
+    rows, columns = (np.flatnonzero(side.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    top_mm, height_mm = rng.uniform(-15, 80), rng.uniform(40, 120)
+    depth = np.clip((top_mm - window.distance_mm) / height_mm, 0, 1)[:, None, None]
+    width = np.sqrt(1 - (1 - depth) ** 2)
+    centre = [np.median(part) + rng.uniform(-0.15, 0.15) * len(part) for part in (rows, columns)]
+    half = [rng.uniform(0.35, 0.6) * len(part) for part in (rows, columns)]
+    y = (np.arange(side.shape[1]) - centre[0])[None, :, None] / half[0]
+    x = (np.arange(side.shape[2]) - centre[1])[None, None, :] / half[1]
+    inside = width - np.sqrt(y * y + x * x) - rng.uniform(0, 0.08) * _frays(side.shape, rng)
+    edge = rng.uniform(1, 4) / min(half)
+    return _ramp(inside / edge + 0.5) * (depth > 0)
 
 
 def _consolidation(window: _Window, side: NDArray[np.bool_], rng: np.random.Generator) -> Float:
