@@ -88,6 +88,11 @@ def run(arguments: argparse.Namespace) -> int:
     settings = Config(
         analysis=AnalysisSettings(model=arguments.model, device=arguments.device, lungs=arguments.lungs)
     )
+    further = FurtherResults.of(
+        set(arguments.format) - {"nifti"},
+        settings.report.overlay == "multiframe",
+        settings.report.language,
+    )
     rows, measured, failed, earlier = [], 0, 0, FolderPriors(Priors())
     with progress_bars() as bars:
         for number, series in enumerate(in_order_of_time(found), 1):
@@ -103,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
                     progress=_show_on(bars, task, title),
                     nifti="nifti" in arguments.format,
                     priors=partial(earlier.before, series.paths) if arguments.compare else lambda: None,
-                    further=FurtherResults.of(set(arguments.format) - {"nifti"}),
+                    further=further,
                 )
             except (ReportError, OSError) as error:
                 failed += 1

@@ -65,6 +65,16 @@ def test_documents_and_pictures_are_written_where_they_are_asked_for(data_dir: P
     }
 
 
+def test_the_overlay_is_one_object_where_that_is_configured(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DICOMNODE_REPORT__OVERLAY", "multiframe")
+    ct = str(data_dir / "cip_ct64_chest")
+    assert main(["analyze", ct, "--out", str(tmp_path), "--format", "overlay"]) == 0
+    (path,) = tmp_path.rglob("*.dcm")
+    assert dcmread(path, stop_before_pixels=True).NumberOfFrames > 20
+
+
 def test_nothing_that_can_be_measured_is_status_1(data_dir: Path, tmp_path: Path) -> None:
     folder = data_dir / "refuse" / "gantrytilting"
     assert main(["analyze", str(folder), "--out", str(tmp_path), "--format", "sc"]) == 1
