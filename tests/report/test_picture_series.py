@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLSLossless
 
 from dicomnode.deliver.dicom_file import read_dicom_file, uncompressed
+from dicomnode.report.identity import Identity, read_header
 from dicomnode.report.overlay import OverlayPainter
+from dicomnode.report.picture_series import write_overlay
 from dicomnode.report.result_set import FurtherResults, ResultFile, ResultKind
 from dicomnode.segment.segmentation import Label
 from tests.report.report_cases import Case, make_case, thorax, write_ct
@@ -104,6 +108,27 @@ def test_the_same_input_gives_the_same_bytes_and_both_forms_are_other_objects(
     assert [one.path.read_bytes() for one in first] == [one.path.read_bytes() for one in second]
     assert not {one.sop_instance_uid for one in first} & {one.sop_instance_uid for one in other}
     assert first[0].series_instance_uid != other[0].series_instance_uid
+
+
+def test_one_slice_at_a_time_is_in_memory(ricord: Case, tmp_path: Path) -> None:
+    identity = Identity.from_source(read_header(ricord.volume.instances[0].path))
+    tracemalloc.start()
+    write_overlay(
+        tmp_path,
+        ricord.volume,
+        ricord.segmentation,
+        multiframe=True,
+        origin=["1.2.3"],
+        identity=identity,
+        software=["dicomnode 0.0"],
+        lossy=Dataset(),
+        description="dicomnode lung overlay",
+    )
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    frame = 512 * 512 * 3
+    assert len(painted(ricord)) > 10
+    assert peak < 8 * frame
 
 
 def test_slices_go_from_head_to_feet_in_a_volume_upside_down(tmp_path: Path) -> None:
