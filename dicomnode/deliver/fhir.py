@@ -3,45 +3,21 @@
 from __future__ import annotations
 
 import json
-import ssl
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from pathlib import Path
 
 import httpx
 
-from dicomnode.deliver.http_client import http_client, read_body, retry_after_seconds, why_not
+from dicomnode.deliver.http_client import HttpService, read_body, retry_after_seconds, why_not
 from dicomnode.deliver.refusal import Verdict, http_answer
 from dicomnode.deliver.sender import SendOutcome
 
 FHIR_JSON = "application/fhir+json"
 
 
-@dataclass(frozen=True)
-class FhirService:
-    """A FHIR server.
-
-    Parameters
-    ----------
-    url:
-        Its base, without a resource type.
-    headers:
-        Sent with each request, for example ``Authorization``; they are secret and never shown.
-    tls:
-        For ``https``; without it the system's authorities are trusted.
-    connect_seconds, answer_seconds:
-        Time for the connection, and for each part of the answer.
-    """
-
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    tls: ssl.SSLContext | None = None
-    connect_seconds: float = 10.0
-    answer_seconds: float = 60.0
-
-    def __str__(self) -> str:
-        return str(httpx.URL(self.url).copy_with(userinfo=b""))
+class FhirService(HttpService):
+    """A FHIR server; ``url`` is its base, without a resource type."""
 
 
 def post_bundles(
@@ -58,8 +34,7 @@ def post_bundles(
         One a file, as :func:`dicomnode.deliver.sender.send_files` has it; never an exception for the server.
     """
     outcomes: list[SendOutcome] = []
-    headers = {**to.headers, "Accept": FHIR_JSON, "Content-Type": FHIR_JSON}
-    with http_client(headers, to.tls, to.connect_seconds, to.answer_seconds) as client:
+    with to.client(**{"Accept": FHIR_JSON, "Content-Type": FHIR_JSON}) as client:
         for path in paths:
             if should_stop():
                 break
@@ -73,12 +48,7 @@ def post_bundles(
 def reach_fhir(service: FhirService) -> str | None:
     """``None`` if a FHIR server answers there, else a sentence that says what is wrong; nothing is stored."""
     try:
-        with http_client(
-            {**service.headers, "Accept": FHIR_JSON},
-            service.tls,
-            service.connect_seconds,
-            service.answer_seconds,
-        ) as client:
+        with service.client(Accept=FHIR_JSON) as client:
             answer = client.get(f"{service.url.rstrip('/')}/metadata")
             said = answer.json() if answer.is_success else {}
     except (httpx.HTTPError, httpx.InvalidURL) as error:

@@ -1,10 +1,11 @@
-"""What STOW-RS and FHIR have in common: a client that goes nowhere by itself, and answers in words."""
+"""What STOW-RS and FHIR have in common: a service with its client, and its answers in words."""
 
 from __future__ import annotations
 
 import re
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import httpx
 
@@ -12,16 +13,39 @@ MAXIMUM_RESPONSE_BYTES = 1 << 20
 _SECONDS = re.compile(r"[0-9]{1,6}")
 
 
-def http_client(
-    headers: Mapping[str, str], tls: ssl.SSLContext | None, connect_seconds: float, answer_seconds: float
-) -> httpx.Client:
-    """A client without proxy and .netrc: where patient data goes is said by the configuration alone."""
-    return httpx.Client(
-        headers=dict(headers),
-        verify=tls or ssl.create_default_context(),
-        timeout=httpx.Timeout(answer_seconds, connect=connect_seconds),
-        trust_env=False,
-    )
+@dataclass(frozen=True)
+class HttpService:
+    """A service that takes results over HTTP.
+
+    Parameters
+    ----------
+    url:
+        Its base.
+    headers:
+        Sent with each request, for example ``Authorization``; they are secret and never shown.
+    tls:
+        For ``https``; without it the system's authorities are trusted.
+    connect_seconds, answer_seconds:
+        Time for the connection, and for each part of the answer.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    tls: ssl.SSLContext | None = None
+    connect_seconds: float = 10.0
+    answer_seconds: float = 60.0
+
+    def __str__(self) -> str:
+        return str(httpx.URL(self.url).copy_with(userinfo=b""))
+
+    def client(self, **headers: str) -> httpx.Client:
+        """A client without proxy and .netrc: where patient data goes is said by the configuration alone."""
+        return httpx.Client(
+            headers={**self.headers, **headers},
+            verify=self.tls or ssl.create_default_context(),
+            timeout=httpx.Timeout(self.answer_seconds, connect=self.connect_seconds),
+            trust_env=False,
+        )
 
 
 def read_body(response: httpx.Response) -> bytes:

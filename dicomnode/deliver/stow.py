@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import secrets
-import ssl
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from pathlib import Path
 
 import httpx
 
 from dicomnode.deliver.dicom_file import DicomFile, NotADicomFileError, read_dicom_file
-from dicomnode.deliver.http_client import http_client, read_body, retry_after_seconds, why_not
+from dicomnode.deliver.http_client import HttpService, read_body, retry_after_seconds, why_not
 from dicomnode.deliver.refusal import Answer, Verdict, c_store_answer, http_answer
 from dicomnode.deliver.sender import SendOutcome
 from dicomnode.deliver.stow_response import StowResponseError, find_instance
@@ -21,30 +19,8 @@ CHUNK_BYTES = 1 << 20
 ACCEPTED = "application/dicom+json, application/dicom+xml;q=0.5"
 
 
-@dataclass(frozen=True)
-class StowService:
-    """A STOW-RS service.
-
-    Parameters
-    ----------
-    url:
-        What stands before ``/studies``.
-    headers:
-        Sent with each request, for example ``Authorization``; they are secret and never shown.
-    tls:
-        For ``https``; without it the system's authorities are trusted.
-    connect_seconds, answer_seconds:
-        Time for the connection, and for each part of the answer.
-    """
-
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    tls: ssl.SSLContext | None = None
-    connect_seconds: float = 10.0
-    answer_seconds: float = 60.0
-
-    def __str__(self) -> str:
-        return str(httpx.URL(self.url).copy_with(userinfo=b""))
+class StowService(HttpService):
+    """A STOW-RS service; ``url`` is what stands before ``/studies``."""
 
     @property
     def studies_url(self) -> str:
@@ -66,7 +42,7 @@ def stow_files(
         One a file, as :func:`dicomnode.deliver.sender.send_files` has it.
     """
     outcomes: list[SendOutcome] = []
-    with _client(to) as client:
+    with to.client(Accept=ACCEPTED) as client:
         for path in paths:
             if should_stop():
                 break
@@ -86,23 +62,13 @@ def reach(service: StowService) -> str | None:
     Nothing is stored: whether it offers STOW-RS shows with the first result.
     """
     try:
-        with http_client(
-            {**service.headers, "Accept": ACCEPTED},
-            service.tls,
-            service.connect_seconds,
-            service.answer_seconds,
-        ) as client:
+        with service.client(Accept=ACCEPTED) as client:
             status = client.get(service.studies_url, params={"limit": "1"}).status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return f"{service}: {why_not(error)}"
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return f"{service}: HTTP {status}, {http_answer(status).sentence}"
     return None
-
-
-def _client(to: StowService) -> httpx.Client:
-    headers = {**to.headers, "Accept": ACCEPTED}
-    return http_client(headers, to.tls, to.connect_seconds, to.answer_seconds)
 
 
 def _store(client: httpx.Client, file: DicomFile, to: StowService) -> SendOutcome:
