@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -241,6 +242,7 @@ class Demonstration:
         viewer.start()
         self._say(f"viewer: {viewer.study_address(series.study_instance_uid)}")
         self._say("Ctrl-C ends node, PACS and viewer.")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             threading.Event().wait()
         except KeyboardInterrupt:

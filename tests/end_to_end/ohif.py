@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -42,14 +43,19 @@ JUMP = """async instance => {
     viewport.render();
     return index;
 }"""
-FETCHED = """async address => {
-    const bytes = new Uint8Array(await (await fetch(address)).arrayBuffer());
-    return Array.from(bytes);
+DIGEST = """async address => {
+    const bytes = await (await fetch(address)).arrayBuffer();
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+    return Array.from(digest, byte => byte.toString(16).padStart(2, "0")).join("");
 }"""
-HAS_PICTURE = """() => {
-    const engine = cornerstone.getRenderingEngines()[0];
-    return engine && engine.getViewports().some(viewport => viewport.getNumberOfSlices?.() === 1);
-}"""
+
+
+def eventually(check: Callable[[], bool]) -> bool:
+    """Whether something is so before patience ends: what is drawn appears a little after what is said."""
+    deadline = time.monotonic() + PATIENCE_MS / 1000
+    while not (so := check()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return so
 
 
 def find_chromium() -> str | None:
@@ -97,7 +103,7 @@ class OhifPage:
         self.series("SEG").dblclick()
         self.by_name("yes-hydrate-btn").click()
         self.by_name("panelSegmentation-btn").click()
-        self.page.get_by_text("Segmentations", exact=True).wait_for()
+        self.by_name("data-row").first.wait_for()
 
     def segment(self, label: str) -> Locator:
         """The row of a segment in that panel."""
@@ -124,11 +130,11 @@ class OhifPage:
             for name, value in re.findall(r"^([A-Z][A-Za-z ]+)\n(-?[\d.]+)", card.inner_text(), re.MULTILINE)
         }
 
-    def document(self) -> bytes:
-        """The PDF that the viewport has been given."""
+    def document_sha256(self) -> str:
+        """Of the PDF that the viewport has been given."""
         frame = self.page.locator("object[type='application/pdf']")
         frame.wait_for()
-        return bytes(self.page.evaluate(FETCHED, frame.get_attribute("data")))
+        return str(self.page.evaluate(DIGEST, frame.get_attribute("data")))
 
     def viewport(self) -> NDArray[np.uint8]:
         """What the viewport shows: (rows, columns, 3)."""
@@ -136,6 +142,11 @@ class OhifPage:
         assert box is not None
         left, top = int(box["x"]), int(box["y"])
         return self.screenshot()[top : top + int(box["height"]), left : left + int(box["width"])]
+
+    def coloured(self) -> float:
+        """Share of the viewport that has a strong colour."""
+        pixels = self.viewport().reshape(-1, 3).astype(np.int16)
+        return float((pixels.max(axis=1) - pixels.min(axis=1) > 60).mean())
 
     def show_slice(self, sop_instance_uid: str) -> None:
         """Scroll to a slice of the CT and wait until the viewer says that it shows it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import time
@@ -11,17 +12,20 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from highdicom.color import CIELabColor
 from numpy.typing import NDArray
 from pydicom import dcmread
 from scipy import ndimage
 
 from dicomnode.assemble.assemble import assemble_series
 from dicomnode.assemble.volume import Volume
+from dicomnode.deliver.peer import Peer
+from dicomnode.deliver.sender import send_files
 from dicomnode.demo.ohif import find_ohif
 from dicomnode.demo.orthanc import DICOMWEB_PLUGIN, find_orthanc
 from dicomnode.demo.read_back import reported_values, segment_masks
 from dicomnode.report.segments import FINDINGS, LOBES, LUNGS
-from tests.end_to_end.ohif import HAS_PICTURE, OhifPage, find_chromium, ohif_page
+from tests.end_to_end.ohif import OhifPage, eventually, find_chromium, ohif_page
 from tests.end_to_end.viewer_demonstration import PATIENCE_SECONDS, Shown, running_demonstration
 
 EVERY = 3
@@ -111,13 +115,16 @@ def test_a_lesion_has_its_colour_where_it_lies(
     z = int(masks[kind].sum(axis=(1, 2)).argmax())
     segments.show_slice(volume.instances[z].sop_instance_uid)
     beside = ~ndimage.binary_dilation(masks[LUNG][z], iterations=6) & (volume.hu[z] > -200)
-    colour = next(s.rgb for s in FINDINGS if (s.kind.value, "") == kind)
-    lesion = tint(segments.pixels(points_mm(ndimage.binary_erosion(masks[kind][z]), z, volume)))
-    lung = tint(
-        segments.pixels(points_mm(masks[LUNG][z] & ~masks[GGO][z] & ~masks[CONSOLIDATION][z], z, volume))
-    )
-    direction = tint(np.array([colour]))[0] / np.linalg.norm(tint(np.array([colour])))
-    assert np.median(lesion @ direction) > np.median(lung @ direction) + 10
+    healthy = masks[LUNG][z] & ~masks[GGO][z] & ~masks[CONSOLIDATION][z]
+    inside = ndimage.binary_erosion(masks[kind][z])
+    colour = tint(np.array([next(s.rgb for s in FINDINGS if (s.kind.value, "") == kind)]))[0]
+
+    def strength(mask: NDArray[np.bool_]) -> float:
+        """How much of the finding's colour the pixels have, grey taken off."""
+        shades = tint(segments.pixels(points_mm(mask, z, volume)))
+        return float(np.median(shades @ colour / np.linalg.norm(colour)))
+
+    assert eventually(lambda: strength(inside) > strength(healthy) + 10)
     assert np.abs(tint(segments.pixels(points_mm(beside, z, volume)))).max(axis=1).mean() < 3
 
 
@@ -137,15 +144,13 @@ def test_the_viewer_counts_the_voxels_and_the_mean_of_the_report(
 def test_the_overview_is_shown_in_colour(segments: OhifPage) -> None:
     segments.series("OT").dblclick()
     segments.page.get_by_text("dicomnode lung overview", exact=True).last.wait_for()
-    segments.page.wait_for_function(HAS_PICTURE)
-    picture = segments.viewport().reshape(-1, 3).astype(np.int16)
-    assert (np.abs(tint(picture)).max(axis=1) > 30).mean() > 0.005
+    assert eventually(lambda: segments.coloured() > 0.005)
 
 
 def test_the_document_opens_as_the_pdf_that_the_node_made(segments: OhifPage, shown: Shown) -> None:
     segments.series("DOC").dblclick()
     made = next((shown.directory / "node" / "spool").rglob("pdf.dcm"))
-    assert segments.document() == dcmread(made).EncapsulatedDocument
+    assert segments.document_sha256() == hashlib.sha256(dcmread(made).EncapsulatedDocument).hexdigest()
 
 
 def test_a_report_that_points_at_segments_opens_and_shows_nothing(segments: OhifPage) -> None:
@@ -160,20 +165,63 @@ def test_nothing_failed_on_the_way(segments: OhifPage) -> None:
     assert segments.failures == []
 
 
-def test_a_refusal_is_read_as_text(shown: Shown, segments: OhifPage, data_dir: Path, tmp_path: Path) -> None:
-    whole = sorted((data_dir / "cip_ct64_chest").glob("*.dcm"))
-    for path in whole[:30] + whole[31:]:
-        (tmp_path / path.name).symlink_to(path)
-    study = str(dcmread(next(tmp_path.iterdir()), stop_before_pixels=True).StudyInstanceUID)
-    for peer in (shown.pacs, shown.node):
-        subprocess.run(
-            [sys.executable, "-m", "dicomnode.cli", "send", str(tmp_path), "--to", peer], check=True
-        )
+@pytest.fixture(scope="module")
+def other(
+    shown: Shown, segments: OhifPage, data_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[OhifPage, Path]:
+    """A study in the PACS with the results that aren't sent by default, and a refusal; where those lie."""
+    folder = tmp_path_factory.mktemp("other")
+    whole, gap, results = folder / "whole", folder / "gap", folder / "results"
+    paths = sorted((data_dir / "cip_ct64_chest").glob("*.dcm"))
+    for directory, members in ((whole, paths), (gap, paths[:30] + paths[31:])):
+        directory.mkdir()
+        for path in members:
+            (directory / path.name).symlink_to(path)
+    command = ["analyze", str(whole), "--out", str(results), "--format", "labelmap,overlay,ko,gsps"]
+    subprocess.run([sys.executable, "-m", "dicomnode.cli", *command], check=True, capture_output=True)
+    send([*whole.iterdir(), *results.rglob("*.dcm")], shown.pacs)
+    send(list(gap.iterdir()), shown.node)
+    study = str(dcmread(paths[0], stop_before_pixels=True).StudyInstanceUID)
     wait_for_series(shown, study, "SR")
     segments.open(f"{shown.root}viewer?StudyInstanceUIDs={study}")
-    segments.series("SR").dblclick()
-    segments.page.get_by_text("CT series not measured").last.wait_for()
-    said = segments.by_name("viewport-grid").inner_text()
+    return segments, results
+
+
+def send(paths: list[Path], peer: Peer) -> None:
+    assert [one for one in send_files(paths, peer) if not one.ok] == []
+
+
+def test_a_label_map_is_listed_in_its_colours(other: tuple[OhifPage, Path]) -> None:
+    """Readers that take the background for a segment show every colour one row off."""
+    page, results = other
+    page.load_segmentation()
+    seg = dcmread(next(results.rglob("labelmap.dcm")), stop_before_pixels=True)
+    assert page.by_name("data-row").count() == len(seg.SegmentSequence) > 5
+    for segment in seg.SegmentSequence:
+        colour = CIELabColor.from_dicom_value(tuple(segment.RecommendedDisplayCIELabValue)).to_rgb()
+        assert page.colour(str(segment.SegmentLabel)) == pytest.approx(colour, abs=2), segment.SegmentLabel
+
+
+def test_the_overlay_is_shown_in_colour(other: tuple[OhifPage, Path]) -> None:
+    page, _ = other
+    page.series("OT").filter(has_text="overlay").dblclick()
+    page.page.get_by_text("dicomnode lung overlay", exact=True).last.wait_for()
+    assert eventually(lambda: page.coloured() > 0)
+
+
+def test_key_objects_and_presentation_states_are_listed_as_not_supported(
+    other: tuple[OhifPage, Path],
+) -> None:
+    page, _ = other
+    for modality in ("KO", "PR"):
+        assert page.series(modality).locator("#status-warning").count() == 1
+
+
+def test_a_refusal_is_read_as_text(other: tuple[OhifPage, Path]) -> None:
+    page, _ = other
+    page.series("SR").dblclick()
+    page.page.get_by_text("CT series not measured").last.wait_for()
+    said = page.by_name("viewport-grid").inner_text()
     for words in ("Reason", "gap", "What to do", "For research use only"):
         assert words in said, said
 

@@ -20,6 +20,7 @@ from PIL import Image
 from pydicom import dcmread
 
 from dicomnode.assemble.assemble import assemble_series
+from dicomnode.deliver.peer import Peer
 from dicomnode.demo.read_back import segment_masks
 from tests.end_to_end.ohif import find_chromium, ohif_page
 
@@ -31,12 +32,12 @@ HIDDEN = ("Lungs", "Right lung", "Left lung")
 
 @dataclass(frozen=True)
 class Shown:
-    """A running demonstration with a viewer; ``node`` and ``pacs`` as `dicomnode send` takes them."""
+    """A running demonstration with a viewer."""
 
     address: str
     directory: Path
-    node: str
-    pacs: str
+    node: Peer
+    pacs: Peer
 
     @property
     def root(self) -> str:
@@ -53,9 +54,9 @@ def running_demonstration(ct: Path, out: Path) -> Iterator[Shown]:
     try:
         text = _wait_for_address(process, out / "said")
         ports = dict(re.findall(r"AE title (\w+), port (\d+)", text))
-        peers = (f"{ae_title}@127.0.0.1:{ports[ae_title]}" for ae_title in ("DICOMNODE", "PACS"))
+        node, pacs = (Peer(name, "127.0.0.1", int(ports[name])) for name in ("DICOMNODE", "PACS"))
         (address,) = re.findall(r"viewer: (\S+)", text)
-        yield Shown(address, out / "demo", *peers)
+        yield Shown(address, out / "demo", node, pacs)
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(60)
