@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from pydicom import dcmread
 
+from dicomnode.report.result_set import FurtherResults, ResultKind
 from tests.conftest import REPOSITORY
 from tests.report import validators
 from tests.report.every_object import EveryObject
+from tests.report.report_cases import Case
 
 DOCUMENT = REPOSITORY / "docs" / "interoperability.md"
 SR = ("sr", "refusal", "ko")
@@ -96,6 +99,21 @@ def test_dciodvfy(every: EveryObject) -> None:
     compare("dciodvfy", {kind: set().union(*map(validators.dciodvfy, paths)) for kind, paths in files})
 
 
+def test_dciodvfy_of_a_real_patient(ricord: Case, tmp_path: Path) -> None:
+    """What is new here is what it says of the CT, too: attributes that are copied from it."""
+    need("dciodvfy")
+    words = [row.words for row in explained("dciodvfy")]
+    of_the_ct = validators.dciodvfy(ricord.volume.instances[0].path)
+    files = ricord.build(tmp_path, further=FurtherResults(frozenset(ResultKind), multiframe=True))
+    assert len(files) >= 8
+    for file in files:
+        if file.path.suffix == ".dcm":
+            said = {
+                line for line in validators.dciodvfy(file.path) if not any(word in line for word in words)
+            }
+            assert said <= of_the_ct, file.path.name
+
+
 @pytest.mark.parametrize("folder", ["measured", "corrected", "japanese", "refused"])
 def test_dcentvfy(folder: str, every: EveryObject) -> None:
     """An answer together with its source, the one that it replaces and the one that it compares with."""
@@ -121,7 +139,9 @@ def test_pixelmed(every: EveryObject) -> None:
     if not validators.PIXELMED.exists():
         pytest.skip("PixelMed is not installed (Debian: libpixelmed-java)")
     names = {"sr": "corrected/sr", "refusal": "refused/refusal", "ko": "corrected/ko"}
-    compare("pixelmed", {kind: validators.pixelmed(every.files()[name]) for kind, name in names.items()})
+    files = [every.files()[name] for name in names.values()]
+    with ThreadPoolExecutor(max_workers=2) as two:  # each takes up to half a minute of a processor
+        compare("pixelmed", dict(zip(names, two.map(validators.pixelmed, files), strict=True)))
 
 
 def test_one_instance_uid_is_one_object(every: EveryObject) -> None:
