@@ -17,6 +17,7 @@ PROXY_SECONDS = 120.0
 PASSED_ON = ("Accept", "Content-Type", "Host")
 """Host, since Orthanc builds the addresses of bulk data from it."""
 
+OWN_NAMES = ("127.0.0.1", "localhost")
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "server", "date"}
 
 CONFIGURATION: dict[str, Any] = {
@@ -104,6 +105,18 @@ class _Handler(SimpleHTTPRequestHandler):
 
     def __init__(self, *arguments: Any, **keywords: Any) -> None:
         super().__init__(*arguments, directory=str(self.root), **keywords)
+
+    def parse_request(self) -> bool:
+        """Answer only what was asked of this machine by name.
+
+        Else a page of somebody else, whose name is made to point here, could read the studies.
+        """
+        if not super().parse_request():
+            return False
+        if urlsplit(f"//{self.headers.get('Host', '')}").hostname in OWN_NAMES:
+            return True
+        self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
+        return False
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path

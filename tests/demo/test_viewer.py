@@ -126,6 +126,13 @@ def test_only_the_pacs_takes_posts(viewer: ViewerServer) -> None:
     assert httpx.post(viewer.address + "app.js", content=b"").status_code == 405
 
 
+def test_who_calls_it_by_another_name_is_not_answered(viewer: ViewerServer) -> None:
+    """A page of somebody else whose name points to this machine."""
+    address = viewer.address + "dicom-web/studies"
+    assert httpx.get(address, headers={"Host": "evil.example:80"}).status_code == 421
+    assert httpx.get(address, headers={"Host": "localhost:8000"}).status_code == 200
+
+
 def test_a_pacs_that_is_gone_is_a_bad_gateway(distribution: Path) -> None:
     server = ViewerServer(distribution, free_port())
     server.start()
