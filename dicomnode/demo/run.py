@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
+from PIL import Image
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
@@ -28,7 +29,6 @@ from dicomnode.demo.read_back import segmentation_from
 from dicomnode.demo.table import measurement_table
 from dicomnode.demo.viewer import ViewerServer
 from dicomnode.pipeline import measure_volume
-from dicomnode.report.overview import write_overview
 from dicomnode.report.result_set import ResultKind
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.spool import LEDGER_NAME
@@ -37,15 +37,18 @@ from dicomnode.terminal import console, progress_bars
 
 ANSWER_SECONDS = 1800.0
 POLL_SECONDS = 0.5
-DEFAULT_KINDS = (ResultKind.SEG, ResultKind.SR)
-SHOWN_KINDS = (*DEFAULT_KINDS, ResultKind.SC, ResultKind.PDF)
+DEFAULT_KINDS = (ResultKind.SEG, ResultKind.SR, ResultKind.SC)
+SHOWN_KINDS = (*DEFAULT_KINDS, ResultKind.PDF)
 """What OHIF can show: it has nothing for key objects and presentation states."""
+
+PICTURE = "OT"
+"""Modality of the overview page in the PACS."""
 
 WORDS = {
     SeriesState.RECEIVING: "the node waits whether more slices come",
     SeriesState.COMPLETE: "the series is complete, the model is being loaded",
     SeriesState.ANALYZING: "the node segments and measures",
-    SeriesState.DELIVERING: "the node sends SEG and SR to the PACS",
+    SeriesState.DELIVERING: "the node sends its results to the PACS",
 }
 
 T = TypeVar("T")
@@ -201,7 +204,11 @@ class Demonstration:
         deadline = time.monotonic() + 60.0
         found: list[FoundSeries] = []
         while not found and time.monotonic() < deadline:
-            found = [s for s in client.find_series(series.study_instance_uid) if s.modality in ("SEG", "SR")]
+            found = [
+                s
+                for s in client.find_series(series.study_instance_uid)
+                if s.modality in ("SEG", "SR", PICTURE)
+            ]
             if not found:  # a refusal's report may still be on its way
                 time.sleep(POLL_SECONDS)
         answers: dict[str, Dataset] = {}
@@ -216,6 +223,9 @@ class Demonstration:
         return answers
 
     def _present(self, series: SeriesFiles, answers: dict[str, Dataset]) -> int:
+        if PICTURE in answers:
+            picture = self._directory / "overview.png"
+            Image.fromarray(answers[PICTURE].pixel_array).save(picture)
         if "SEG" not in answers:
             self._say("The node refused the series; its report in the PACS says:")
             for item in answers["SR"].ContentSequence:
@@ -226,9 +236,8 @@ class Demonstration:
         segmentation = segmentation_from(answers["SEG"], volume)
         measured = measure_volume(volume, segmentation)
         self._console.print(measurement_table(answers["SR"], measured.to_json(), self._truth))
-        picture = self._directory / "overview.png"
-        write_overview(volume, segmentation, measured, picture)
-        self._say(f"picture: {picture}")
+        if PICTURE in answers:
+            self._say(f"picture: {picture}")
         return 0
 
     def _store_ct(self, series: SeriesFiles, pacs: OrthancPacs) -> None:
