@@ -48,7 +48,10 @@ def read_masks(path: Path, keys: Mapping[int, tuple[str, ...]], volume: Volume) 
     is_label_map = dataset.SOPClassUID == LABEL_MAP_STORAGE
     masks = {key: np.zeros(volume.hu.shape, np.bool_) for found in keys.values() for key in found}
     to_voxels = np.linalg.inv(volume.affine).astype(np.float64)
-    for frame, pixels in zip(_frames(dataset), _pixels(dataset, path), strict=True):
+    frames = list(_frames(dataset))
+    if len(frames) != int(dataset.get("NumberOfFrames") or 0):
+        raise _off_grid(f"it describes {len(frames)} frames of {dataset.get('NumberOfFrames') or 'none'}")
+    for frame, pixels in zip(frames, _pixels(dataset, path), strict=True):
         numbers = [int(n) for n in np.unique(pixels) if n] if is_label_map else [frame.segment_number]
         place = _Place.of(frame, pixels.shape, to_voxels, volume.hu.shape)
         for number in numbers:
@@ -77,7 +80,7 @@ def _frames(dataset: Dataset) -> Iterator[_Frame]:
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
     fractional = str(dataset.get("SegmentationType") or "") == "FRACTIONAL"
     threshold = float(dataset.get("MaximumFractionalValue", 255)) / 2 if fractional else 1.0
-    for groups in dataset.PerFrameFunctionalGroupsSequence:
+    for groups in dataset.get("PerFrameFunctionalGroupsSequence") or []:
 
         def item(name: str, groups: Dataset = groups) -> Dataset:
             for place in (groups, shared):

@@ -124,14 +124,15 @@ def _recognize(path: Path, header: Dataset, models: Sequence[str], own: Sequence
     instance = str(header.get("SOPInstanceUID") or "")
     if header.get("Manufacturer") == MANUFACTURER and instance not in own and _is_derived(instance):
         raise _foreign("a dicomnode made it, not a person, and it is no result of this one")
-    items = list(header.get("SegmentSequence") or [])
+    items = [item for item in header.get("SegmentSequence") or [] if "SegmentNumber" in item]
     keys = {int(item.SegmentNumber): found for item in items if (found := _keys_of(item, models))}
     if not keys:
         raise _foreign(f"none of its {len(items)} segments is one of the node's")
     if len(set(keys.values())) < len(keys):
         raise _foreign("it has one of the node's segments twice")
     _check_whole(items, keys)
-    series = [str(item.SeriesInstanceUID) for item in header.get("ReferencedSeriesSequence") or []]
+    named = (item.get("SeriesInstanceUID") for item in header.get("ReferencedSeriesSequence") or [])
+    series = [str(uid) for uid in named if uid]
     if len(series) != 1:
         raise _foreign(f"it names {len(series)} source series, a correction is drawn on one")
     return EditedSegmentation(

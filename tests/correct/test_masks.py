@@ -173,3 +173,11 @@ def test_pixels_that_cannot_be_decoded_are_refused(case: Case, saved: Path) -> N
     with pytest.raises(SeriesRefusedError) as refusal:
         read_masks(saved, KEYS, case.volume)
     assert refusal.value.reason is RefusalReason.NO_PIXEL_DATA
+
+
+def test_frames_that_are_not_described_are_refused(case: Case, saved: Path) -> None:
+    dataset = dcmread(saved)
+    del dataset.PerFrameFunctionalGroupsSequence[-1]
+    dataset.save_as(saved)
+    with pytest.raises(SeriesRefusedError, match="it describes"):
+        read_masks(saved, KEYS, case.volume)

@@ -121,3 +121,19 @@ def test_a_part_of_a_label_map_is_refused_not_taken_for_the_whole(
 ) -> None:
     path = save(ct, {"Ground glass opacity, right upper lobe": mask}, tmp_path / "s")
     assert "a label map must keep" in refused(path)
+
+
+def test_a_segmentation_that_names_no_series_is_refused(
+    ct: list[Path], mask: np.ndarray, tmp_path: Path
+) -> None:
+    path = save(ct, {LABELS["ggo"]: mask}, tmp_path / "s", ReferencedSeriesSequence=[])
+    assert "names 0 source series" in refused(path)
+
+
+def test_a_segment_without_a_number_is_passed_over(ct: list[Path], mask: np.ndarray, tmp_path: Path) -> None:
+    path = save(ct, {LABELS["ggo"]: mask, LABELS["lungs"]: mask}, tmp_path / "s")
+    seg = dcmread(path)
+    del seg.SegmentSequence[0].SegmentNumber
+    seg.save_as(path)
+    (edited,) = recognize([path], MODELS, [])
+    assert dict(edited.keys) == {2: ("lungs",)}
