@@ -123,8 +123,10 @@ class OhifPage:
         """What OHIF itself measures of a segment: the card that opens when the mouse is on its row."""
         self.page.mouse.move(0, 0)
         self.segment(label).hover()
-        card = self.page.locator("[data-radix-popper-content-wrapper]", has_text=label)
-        card.get_by_text("Voxel Count", exact=True).wait_for()
+        figures = self.page.get_by_text("Voxel Count", exact=True)
+        # the row has a tooltip with the label, too
+        card = self.page.locator("[data-radix-popper-content-wrapper]", has_text=label).filter(has=figures)
+        card.wait_for()
         return {
             name: float(value)
             for name, value in re.findall(r"^([A-Z][A-Za-z ]+)\n(-?[\d.]+)", card.inner_text(), re.MULTILINE)
