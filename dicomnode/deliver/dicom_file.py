@@ -92,7 +92,7 @@ def read_dicom_file(path: Path) -> DicomFile:
 def deflated(file: DicomFile) -> Iterator[Path]:
     """A copy in Deflated Explicit VR Little Endian (PS3.5 A.5) as long as the context lasts.
 
-    Masks shrink to a hundredth; the fastest level is enough for that.
+    Masks shrink to a fortieth; the fastest level is enough for that.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The masks as a Label Map Segmentation (PS3.3 A.51): one value a voxel, RLE, a hundredth of the binary one.
+"""The masks as a Label Map Segmentation (PS3.3 A.51): one value a voxel, RLE, a fiftieth of the binary one.
 
 Values exclude each other, so lesions are told apart by the lobe (or lung) that they lie in: nothing of what
 the binary segmentation says is lost, and each lobe is the sum of its parts.
