@@ -16,6 +16,7 @@ from dicomnode.corrections import (
     NoCorrection,
     are_segmentations,
     prepare_correction,
+    reference_to,
     take_up_corrections,
 )
 from dicomnode.deliver.destination import Destination
@@ -231,15 +232,7 @@ class AnalysisLoop:
 
     def _predecessor(self, series: SeriesRecord) -> DocumentReference | None:
         """The report that was sent before late slices came."""
-        report = self._spool.ledger.predecessor(series.id, series.generation)
-        if report is None or not report.series_instance_uid:
-            return None
-        return DocumentReference(
-            series.study_instance_uid,
-            report.series_instance_uid,
-            report.sop_class_uid,
-            report.sop_instance_uid,
-        )
+        return reference_to(self._spool.ledger.predecessor(series.id, series.generation), series)
 
     def _record(
         self,

@@ -99,10 +99,7 @@ def correct_series(
     if job.training_directory is not None:
         try:
             keep_for_training(volume, segmentation, job.training_directory)
-        except (
-            OSError,
-            RuntimeError,
-        ) as error:  # SimpleITK raises the latter; the results are made all the same
+        except (OSError, RuntimeError) as error:  # SimpleITK raises the latter
             LOGGER.error("corrected masks are not kept for training: %s", type(error).__name__)
     return Analysis(results)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.correct.job import CorrectionJob, DrawnOn
 from dicomnode.report.result_set import DocumentReference, ResultKind
-from dicomnode.spool.records import InstanceRecord, SeriesRecord, series_key
+from dicomnode.spool.records import InstanceRecord, ResultRecord, SeriesRecord, series_key
 from dicomnode.spool.spool import Spool
 from dicomnode.spool.states import SeriesState
 from dicomnode.supervisor import Supervisor
@@ -83,12 +83,19 @@ def prepare_correction(
         base=base if base is not None and base.is_file() else None,
         training_directory=training_directory,
     )
-    if sr is None or not sr.series_instance_uid:
-        return Correction(job, None)
-    predecessor = DocumentReference(
-        series.study_instance_uid, sr.series_instance_uid, sr.sop_class_uid, sr.sop_instance_uid
+    return Correction(job, reference_to(sr, series))
+
+
+def reference_to(report: ResultRecord | None, series: SeriesRecord) -> DocumentReference | None:
+    """A report in the study of ``series`` as a later one names it; ``None`` where there is none to name."""
+    if report is None or not report.series_instance_uid:
+        return None
+    return DocumentReference(
+        series.study_instance_uid,
+        report.series_instance_uid,
+        report.sop_class_uid,
+        report.sop_instance_uid,
     )
-    return Correction(job, predecessor)
 
 
 def take_up_corrections(spool: Spool, series: SeriesRecord) -> None:

@@ -14,10 +14,10 @@ from pydicom.pixels import iter_pixels
 
 from dicomnode.assemble.refusal import RefusalReason, SeriesRefusedError
 from dicomnode.assemble.volume import Volume
+from dicomnode.report.label_map import LABEL_MAP_STORAGE
 
 Mask = NDArray[np.bool_]
 
-LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"
 OFF_GRID_VOXELS = 0.1
 """So far a frame's pixels may lie beside voxels of the CT; programs round positions."""
 

@@ -9,7 +9,13 @@ from pathlib import Path
 
 import httpx
 
-from dicomnode.deliver.http_client import HttpService, read_body, retry_after_seconds, why_not
+from dicomnode.deliver.http_client import (
+    HttpService,
+    read_body,
+    request_failure,
+    retry_after_seconds,
+    why_not,
+)
 from dicomnode.deliver.refusal import Verdict, http_answer
 from dicomnode.deliver.sender import SendOutcome
 
@@ -71,12 +77,8 @@ def _post(client: httpx.Client, path: Path, to: FhirService) -> SendOutcome:
             body = read_body(response)
     except OSError as error:
         return failed(Verdict.UNSENDABLE, f"can't read the file: {error.strerror}")
-    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        return failed(Verdict.UNREACHABLE, why_not(error))
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
-        return failed(Verdict.UNREACHABLE, f"the address or a header is not valid ({type(error).__name__})")
-    except httpx.HTTPError as error:
-        return failed(Verdict.LOST, f"no answer to the bundle ({type(error).__name__})")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return failed(*request_failure(error, "the bundle"))
     status, meaning = response.status_code, http_answer(response.status_code)
     if response.is_success:
         return SendOutcome(path, "", status, "", Verdict.STORED)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from dicomnode.deliver.refusal import Verdict
+
 MAXIMUM_RESPONSE_BYTES = 1 << 20
 _SECONDS = re.compile(r"[0-9]{1,6}")
 
@@ -74,3 +76,12 @@ def why_not(error: Exception) -> str:
     if isinstance(error, httpx.ConnectTimeout):
         return "no connection in time"
     return "no connection"
+
+
+def request_failure(error: httpx.HTTPError | httpx.InvalidURL, what: str) -> tuple[Verdict, str]:
+    """What an error means for the object that was on its way, and a sentence; ``what`` got no answer."""
+    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+        return Verdict.UNREACHABLE, why_not(error)
+    if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+        return Verdict.UNREACHABLE, f"the address or a header is not valid ({type(error).__name__})"
+    return Verdict.LOST, f"no answer to {what} ({type(error).__name__})"

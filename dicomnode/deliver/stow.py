@@ -10,7 +10,13 @@ from pathlib import Path
 import httpx
 
 from dicomnode.deliver.dicom_file import DicomFile, NotADicomFileError, read_dicom_file
-from dicomnode.deliver.http_client import HttpService, read_body, retry_after_seconds, why_not
+from dicomnode.deliver.http_client import (
+    HttpService,
+    read_body,
+    request_failure,
+    retry_after_seconds,
+    why_not,
+)
 from dicomnode.deliver.refusal import Answer, Verdict, c_store_answer, http_answer
 from dicomnode.deliver.sender import SendOutcome
 from dicomnode.deliver.stow_response import StowResponseError, find_instance
@@ -94,12 +100,8 @@ def _store(client: httpx.Client, file: DicomFile, to: StowService) -> SendOutcom
             response.close()
     except OSError as error:
         return failed(Verdict.UNSENDABLE, f"can't read the file: {error.strerror}")
-    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        return failed(Verdict.UNREACHABLE, why_not(error))
-    except (httpx.InvalidURL, httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
-        return failed(Verdict.UNREACHABLE, f"the address or a header is not valid ({type(error).__name__})")
-    except httpx.HTTPError as error:
-        return failed(Verdict.LOST, f"no answer to STOW-RS ({type(error).__name__})")
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return failed(*request_failure(error, "STOW-RS"))
     return _outcome(file, to, response, body)
 
 

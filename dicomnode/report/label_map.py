@@ -19,20 +19,19 @@ from pydicom.pixels import get_encoder
 from pydicom.uid import RLELossless
 
 from dicomnode.assemble.volume import Volume
-from dicomnode.report.errors import ReportError
-from dicomnode.report.header import ObjectUids, new_object
+from dicomnode.report.header import ObjectUids
 from dicomnode.report.identity import Identity
-from dicomnode.report.part10 import encode_fragments, encode_sequence, write_part10
-from dicomnode.report.seg import PER_FRAME_FUNCTIONAL_GROUPS, PIXEL_DATA
+from dicomnode.report.part10 import encode_fragments
 from dicomnode.report.seg_parts import (
     BY_POSITION,
+    PIXEL_DATA,
     derivations,
     describe_dimensions,
-    describe_image,
     describe_segment,
     frame_content,
+    new_segmentation,
     position,
-    shared_groups,
+    write_segmentation,
 )
 from dicomnode.report.segments import EFFUSION, FINDINGS, LOBES, SIDES, Mask, Segment
 from dicomnode.report.uids import derive_uid
@@ -112,23 +111,20 @@ def write_label_map(
     ReportError
         If no segment has a voxel, or the masks aren't on the volume's grid.
     """
-    if segmentation.labels.shape != volume.hu.shape:
-        raise ReportError(f"masks of shape {segmentation.labels.shape} on a volume of {volume.hu.shape}")
     values, segments = label_map(segmentation)
-    if not segments:
-        raise ReportError("no segment has a single voxel: there is nothing to report, refuse the series")
     slices = [int(z) for z in np.flatnonzero(values.any(axis=(1, 2)))]
-
-    dataset = new_object(
-        uids,
-        identity,
+    dataset = new_segmentation(
+        volume,
+        segmentation,
+        len(slices),
+        uids=uids,
+        identity=identity,
         kind="label map",
-        modality="SEG",
-        description="dicomnode lung label map" + (", corrected" if corrected else ""),
+        description="dicomnode lung label map",
+        compression=compression,
         software=software,
+        corrected=corrected,
     )
-    dataset.update(compression)
-    describe_image(dataset, volume, len(slices))
     dataset.BitsAllocated = 8
     dataset.BitsStored = 8
     dataset.HighBit = 7
@@ -146,16 +142,12 @@ def write_label_map(
         )
         for number, segment in enumerate(segments, start=1)
     ]
-    dataset.SharedFunctionalGroupsSequence = [shared_groups(volume)]
     sources = derivations(volume, slices)
     groups = [
         sources[z] + frame_content(index) + position(volume, z) for index, z in enumerate(slices, start=1)
     ]
-    encoded = {
-        PER_FRAME_FUNCTIONAL_GROUPS: encode_sequence(PER_FRAME_FUNCTIONAL_GROUPS, groups),
-        PIXEL_DATA: encode_fragments(PIXEL_DATA, _compressed(values[slices])),
-    }
-    write_part10(path, dataset, identity.elements | encoded, RLELossless)
+    pixel_data = encode_fragments(PIXEL_DATA, _compressed(values[slices]))
+    write_segmentation(path, dataset, identity, groups, pixel_data, RLELossless)
 
 
 def _part_of(region: Segment, part: Label) -> Segment:

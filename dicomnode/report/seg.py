@@ -14,30 +14,28 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from dicomnode.assemble.volume import Volume
-from dicomnode.report.errors import ReportError
-from dicomnode.report.header import ObjectUids, new_object
+from dicomnode.report.header import ObjectUids
 from dicomnode.report.identity import Identity
-from dicomnode.report.part10 import encode_element, encode_sequence, write_part10
+from dicomnode.report.part10 import encode_element
 from dicomnode.report.seg_parts import (
     BY_POSITION,
     BY_SEGMENT,
+    PIXEL_DATA,
     SEGMENT_IDENTIFICATION,
     SEGMENT_NUMBER,
     derivations,
     describe_dimensions,
-    describe_image,
     describe_segment,
     frame_content,
+    new_segmentation,
     one_item,
     position,
-    shared_groups,
+    write_segmentation,
 )
 from dicomnode.report.segments import Segment
 from dicomnode.segment.segmentation import Segmentation
 
 SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
-PER_FRAME_FUNCTIONAL_GROUPS = 0x52009230
-PIXEL_DATA = 0x7FE00010
 FRAMES_A_BYTE = 8
 """Eight frames fill whole bytes whatever their size, so they can be packed on their own (PS3.5 8.1.1)."""
 
@@ -71,8 +69,6 @@ def write_seg(
     ReportError
         If no segment has a voxel, or the masks aren't on the volume's grid.
     """
-    if segmentation.labels.shape != volume.hu.shape:
-        raise ReportError(f"masks of shape {segmentation.labels.shape} on a volume of {volume.hu.shape}")
     frames: list[tuple[int, int]] = []
     pixels = bytearray()
     packer = _FramePacker(pixels)
@@ -83,19 +79,18 @@ def write_seg(
             packer.add(mask[slices[start : start + FRAMES_A_BYTE]])
         frames.extend((number, int(z)) for z in slices)
     packer.flush()
-    if not frames:
-        raise ReportError("no segment has a single voxel: there is nothing to report, refuse the series")
-
-    dataset = new_object(
-        uids,
-        identity,
+    dataset = new_segmentation(
+        volume,
+        segmentation,
+        len(frames),
+        uids=uids,
+        identity=identity,
         kind="seg",
-        modality="SEG",
-        description="dicomnode lung segmentation" + (", corrected" if corrected else ""),
+        description="dicomnode lung segmentation",
+        compression=compression,
         software=software,
+        corrected=corrected,
     )
-    dataset.update(compression)
-    describe_image(dataset, volume, len(frames))
     dataset.BitsAllocated = 1
     dataset.BitsStored = 1
     dataset.HighBit = 0
@@ -106,18 +101,8 @@ def write_seg(
         describe_segment(number, segment, segmentation.model, uid, is_corrected=segment.key in corrected)
         for number, (segment, uid) in enumerate(zip(segments, tracking, strict=True), start=1)
     ]
-    dataset.SharedFunctionalGroupsSequence = [shared_groups(volume)]
-    write_part10(
-        path,
-        dataset,
-        identity.elements
-        | {
-            PER_FRAME_FUNCTIONAL_GROUPS: encode_sequence(
-                PER_FRAME_FUNCTIONAL_GROUPS, _frame_groups(volume, frames)
-            ),
-            PIXEL_DATA: encode_element(PIXEL_DATA, "OB", bytes(pixels)),
-        },
-    )
+    pixel_data = encode_element(PIXEL_DATA, "OB", bytes(pixels))
+    write_segmentation(path, dataset, identity, _frame_groups(volume, frames), pixel_data)
 
 
 class _FramePacker:

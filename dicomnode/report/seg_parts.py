@@ -7,7 +7,8 @@ frames and each is the same few bytes with other numbers in it (PS3.3 A.51, C.8.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import numpy as np
 from highdicom import AlgorithmIdentificationSequence
@@ -16,17 +17,22 @@ from highdicom.seg import SegmentDescription
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
+from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
 from dicomnode.assemble.volume import SourceInstance, Volume
 from dicomnode.report import codes
-from dicomnode.report.header import ObjectUids, instance_references
-from dicomnode.report.part10 import encode_dataset, encode_element, encode_sequence
+from dicomnode.report.errors import ReportError
+from dicomnode.report.header import ObjectUids, instance_references, new_object
+from dicomnode.report.identity import Identity
+from dicomnode.report.part10 import encode_dataset, encode_element, encode_sequence, write_part10
 from dicomnode.report.segments import Segment
 from dicomnode.report.text import ascii_text
 from dicomnode.report.uids import derive_uid
-from dicomnode.segment.segmentation import ModelIdentity
+from dicomnode.segment.segmentation import ModelIdentity, Segmentation
 
+PER_FRAME_FUNCTIONAL_GROUPS = 0x52009230
+PIXEL_DATA = 0x7FE00010
 SEGMENT_NUMBER = 0x0062000B
 SEGMENT_IDENTIFICATION = 0x0062000A
 PLANE_POSITION = 0x00209113
@@ -42,6 +48,60 @@ SPATIAL_LOCATIONS_PRESERVED = 0x0028135A
 PURPOSE_OF_REFERENCE = 0x0040A170
 FRAME_CONTENT = 0x00209111
 DIMENSION_INDEX = 0x00209157
+
+
+def new_segmentation(
+    volume: Volume,
+    segmentation: Segmentation,
+    frames: int,
+    *,
+    uids: ObjectUids,
+    identity: Identity,
+    kind: str,
+    description: str,
+    compression: Dataset,
+    software: Sequence[str],
+    corrected: Collection[str],
+) -> Dataset:
+    """A segmentation object of ``frames`` frames; segments, dimensions and pixels are still to come.
+
+    Raises
+    ------
+    ReportError
+        If there is no frame, or the masks aren't on the volume's grid.
+    """
+    if segmentation.labels.shape != volume.hu.shape:
+        raise ReportError(f"masks of shape {segmentation.labels.shape} on a volume of {volume.hu.shape}")
+    if not frames:
+        raise ReportError("no segment has a single voxel: there is nothing to report, refuse the series")
+    dataset = new_object(
+        uids,
+        identity,
+        kind=kind,
+        modality="SEG",
+        description=description + (", corrected" if corrected else ""),
+        software=software,
+    )
+    dataset.update(compression)
+    describe_image(dataset, volume, frames)
+    dataset.SharedFunctionalGroupsSequence = [shared_groups(volume)]
+    return dataset
+
+
+def write_segmentation(
+    path: Path,
+    dataset: Dataset,
+    identity: Identity,
+    groups: Sequence[bytes],
+    pixel_data: bytes,
+    transfer_syntax_uid: str = ExplicitVRLittleEndian,
+) -> None:
+    """Write the object with the encoded functional groups of its frames and its encoded pixel data."""
+    encoded = {
+        PER_FRAME_FUNCTIONAL_GROUPS: encode_sequence(PER_FRAME_FUNCTIONAL_GROUPS, groups),
+        PIXEL_DATA: pixel_data,
+    }
+    write_part10(path, dataset, identity.elements | encoded, transfer_syntax_uid)
 
 
 def describe_image(dataset: Dataset, volume: Volume, frames: int) -> None:
