@@ -2,6 +2,7 @@
 #   make demo [CT=DIR]   sets everything up, runs the node against a PACS, prints and draws the result
 #   make viewer [CT=DIR] the same, and then CT and answer in the OHIF viewer until Ctrl-C
 #   make test            sets everything up, installs the peers the tests talk to, runs the checks and the tests
+#   make docs            the documents as a site in out/site
 # For a night:
 #   make soak [KILLS=500] [SEED=N]   kills the node so often while it works, prints what was lost or sent twice
 #   make fuzz [EXAMPLES=50000]       says wrong things to the node, which must neither fall, hang nor grow
@@ -15,7 +16,7 @@ KILLS  ?= 500
 SEED   ?=
 EXAMPLES ?= 50000
 
-.PHONY: demo viewer test soak fuzz lint peers ohif clean
+.PHONY: demo viewer test docs soak fuzz lint peers ohif clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -37,6 +38,9 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(VENV)/installed-test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir $(OUT)/site
 
 peers:
 	sh tests/install_peers.sh
