@@ -56,3 +56,14 @@ def test_the_measurement_names_are_defined() -> None:
         "mean_hu",
     }:
         assert name in text or name == "effusion_volume_ml", name
+
+
+def test_every_promise_is_held_by_tests_that_exist() -> None:
+    promises = [line for line in read("docs/promises.md").splitlines() if line.startswith("| ")]
+    for promise in promises:
+        if promise.startswith("| promise |"):
+            continue
+        held_by = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", promise)
+        assert held_by, promise
+        for file, test in held_by:
+            assert f"\ndef {test}(" in read(file), f"{file}::{test}"
