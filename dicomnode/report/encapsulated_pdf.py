@@ -7,9 +7,10 @@ from pathlib import Path
 
 from dicomnode.measure.measurements import Measurements
 from dicomnode.report.canvas import Page
+from dicomnode.report.encoding import encode_element
 from dicomnode.report.header import ObjectUids, SeriesReference, instance_references, new_object
 from dicomnode.report.identity import Identity
-from dicomnode.report.part10 import encode_element, write_part10
+from dicomnode.report.part10 import write_part10
 from dicomnode.report.pdf import TITLE, Chapter, pdf_of
 from dicomnode.report.provenance import Provenance
 from dicomnode.report.record import measurements_record

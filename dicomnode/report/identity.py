@@ -15,8 +15,8 @@ from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
+from dicomnode.report.encoding import encode_element, encode_sequence
 from dicomnode.report.errors import ReportError
-from dicomnode.report.part10 import encode_element, encode_sequence
 from dicomnode.report.text import ascii_text
 
 IDENTITY_KEYWORDS = (

@@ -33,7 +33,7 @@ from dicomnode.report.seg_parts import (
     position,
     write_segmentation,
 )
-from dicomnode.report.segments import EFFUSION, FINDINGS, LOBES, SIDES, Mask, Segment
+from dicomnode.report.segments import EFFUSION, FINDINGS, LOBES, SIDES, Segment
 from dicomnode.report.uids import derive_uid
 from dicomnode.segment.segmentation import Label, Segmentation
 
@@ -152,15 +152,12 @@ def write_label_map(
 
 def _part_of(region: Segment, part: Label) -> Segment:
     """A lobe or lung without opacity, or what of a finding lies in it."""
-
-    def mask(segmentation: Segmentation) -> Mask:
-        return region.mask(segmentation) & (segmentation.labels == part)
-
+    where = (*region.where, ("labels", (part,)))
     if part is Label.NORMAL_LUNG:
-        return replace(region, label=f"{region.label} {WITHOUT_OPACITY}", mask=mask)
+        return replace(region, label=f"{region.label} {WITHOUT_OPACITY}", where=where)
     finding = FINDING_OF[KEY_OF[part]]
     key, label = f"{finding.key} {region.key}", f"{finding.label}, {region.label.lower()}"
-    return replace(finding, key=key, label=label, mask=mask, region=region)
+    return replace(finding, key=key, label=label, where=where, region=region)
 
 
 def _compressed(frames: NDArray[np.uint8]) -> Iterator[bytes]:

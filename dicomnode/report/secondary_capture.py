@@ -10,9 +10,10 @@ from PIL import Image
 from pydicom.dataset import Dataset
 
 from dicomnode.report import codes
+from dicomnode.report.encoding import encode_element
 from dicomnode.report.header import RESEARCH_USE, ObjectUids, SeriesReference, instance_references, new_object
 from dicomnode.report.identity import Identity
-from dicomnode.report.part10 import encode_element, write_part10
+from dicomnode.report.part10 import write_part10
 
 SECONDARY_CAPTURE_STORAGE = "1.2.840.10008.5.1.4.1.1.7"
 PIXEL_DATA = 0x7FE00010

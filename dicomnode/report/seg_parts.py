@@ -22,10 +22,11 @@ from pydicom.valuerep import format_number_as_ds
 
 from dicomnode.assemble.volume import SourceInstance, Volume
 from dicomnode.report import codes
+from dicomnode.report.encoding import encode_dataset, encode_element, encode_sequence
 from dicomnode.report.errors import ReportError
 from dicomnode.report.header import ObjectUids, instance_references, new_object
 from dicomnode.report.identity import Identity
-from dicomnode.report.part10 import encode_dataset, encode_element, encode_sequence, write_part10
+from dicomnode.report.part10 import write_part10
 from dicomnode.report.segments import Segment
 from dicomnode.report.text import ascii_text
 from dicomnode.report.uids import derive_uid
@@ -93,15 +94,15 @@ def write_segmentation(
     dataset: Dataset,
     identity: Identity,
     groups: Sequence[bytes],
-    pixel_data: bytes,
+    pixel_data: bytes | Sequence[bytes],
     transfer_syntax_uid: str = ExplicitVRLittleEndian,
 ) -> None:
     """Write the object with the encoded functional groups of its frames and its encoded pixel data."""
-    encoded = {
+    encoded: dict[int, bytes | Sequence[bytes]] = {
         PER_FRAME_FUNCTIONAL_GROUPS: encode_sequence(PER_FRAME_FUNCTIONAL_GROUPS, groups),
         PIXEL_DATA: pixel_data,
     }
-    write_part10(path, dataset, identity.elements | encoded, transfer_syntax_uid)
+    write_part10(path, dataset, {**identity.elements, **encoded}, transfer_syntax_uid)
 
 
 def describe_image(dataset: Dataset, volume: Volume, frames: int) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from dicomnode.report import codes
 from dicomnode.segment.segmentation import Label, Lobe, Segmentation, Side
 
 Mask = NDArray[np.bool_]
+MapName = Literal["labels", "sides", "lobes"]
+Condition = tuple[MapName, tuple[int, ...]]
+"""A map of the segmentation, and values one of which a voxel has there."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,9 @@ class Segment:
     """One segment of the SEG and its group in the SR.
 
     ``key`` is the measurement contract's word ("lungs", "right", "right_upper", "lesion", "ggo" ...),
-    ``rgb`` the display colour, ``laterality`` the side of an organ, None for what has none. A ``finding`` is
-    abnormal and may be absent; in a label map it lies within ``region``, a lobe or lung.
+    ``rgb`` the display colour, ``laterality`` the side of an organ, None for what has none; its voxels meet
+    all conditions of ``where``. A ``finding`` is abnormal and may be absent; in a label map it lies within
+    ``region``, a lobe or lung.
     """
 
     key: str
@@ -29,7 +33,7 @@ class Segment:
     kind: Code
     laterality: Code | None
     rgb: tuple[int, int, int]
-    mask: Callable[[Segmentation], Mask]
+    where: tuple[Condition, ...]
     finding: bool = False
     region: Segment | None = None
 
@@ -38,21 +42,30 @@ class Segment:
         """Segmented property category (CID 7150)."""
         return codes.ABNORMAL_STRUCTURE if self.finding else codes.ANATOMICAL_STRUCTURE
 
+    def mask(self, segmentation: Segmentation) -> Mask:
+        """Its voxels, on the grid of the segmentation."""
+        return np.logical_and.reduce(
+            [
+                np.logical_or.reduce([getattr(segmentation, name) == value for value in values])
+                for name, values in self.where
+            ]
+        )
 
-def _side(side: Side) -> Callable[[Segmentation], Mask]:
-    return lambda segmentation: segmentation.sides == side
+
+def _side(*sides: Side) -> tuple[Condition, ...]:
+    return (("sides", sides),)
 
 
-def _lobe(lobe: Lobe) -> Callable[[Segmentation], Mask]:
-    return lambda segmentation: segmentation.lobes == lobe
+def _lobe(lobe: Lobe) -> tuple[Condition, ...]:
+    return (("lobes", (lobe,)),)
 
 
-def _label(label: Label) -> Callable[[Segmentation], Mask]:
-    return lambda segmentation: segmentation.labels == label
+def _label(*labels: Label) -> tuple[Condition, ...]:
+    return (("labels", labels),)
 
 
 LUNGS = (
-    Segment("lungs", "Lungs", codes.LUNG, codes.BILATERAL, (143, 188, 187), lambda s: s.lung),
+    Segment("lungs", "Lungs", codes.LUNG, codes.BILATERAL, (143, 188, 187), _side(Side.RIGHT, Side.LEFT)),
     Segment("right", "Right lung", codes.LUNG, codes.RIGHT, (94, 160, 213), _side(Side.RIGHT)),
     Segment("left", "Left lung", codes.LUNG, codes.LEFT, (120, 196, 148), _side(Side.LEFT)),
 )
@@ -71,7 +84,7 @@ FINDINGS = (
         codes.LESION,
         None,
         (240, 128, 60),
-        lambda s: s.lesion,
+        _label(Label.GROUND_GLASS, Label.CONSOLIDATION),
         True,
     ),
     Segment(
@@ -103,5 +116,5 @@ def segments_of(segmentation: Segmentation) -> tuple[Segment, ...]:
     absence is a statement.
     """
     lobes = LOBES if segmentation.has_lobes else ()
-    effusion = (EFFUSION,) if bool((segmentation.labels == Label.EFFUSION).any()) else ()
+    effusion = (EFFUSION,) if bool((segmentation.labels[segmentation.box] == Label.EFFUSION).any()) else ()
     return (*LUNGS, *lobes, *FINDINGS, *effusion)
