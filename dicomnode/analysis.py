@@ -31,6 +31,15 @@ def stage_fraction(stage: str, fraction: float) -> float:
 
 
 @dataclass(frozen=True)
+class Working:
+    """The series that a worker has in hand, and the stage with its done fraction in [0, 1]."""
+
+    series_id: str
+    stage: str = ""
+    fraction: float = 0.0
+
+
+@dataclass(frozen=True)
 class Cost:
     """What an analysis took: seconds by step, and the most memory of the GPU in bytes, if there was one."""
 

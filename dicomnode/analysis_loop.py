@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from dicomnode.analysis import Analysis, Cost
+from dicomnode.analysis import Analysis, Cost, Working
 from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.corrections import (
     NoCorrection,
@@ -88,6 +88,7 @@ class AnalysisLoop:
         self._priors = priors
         self._last_cost = Cost()
         self._model_loaded = False
+        self._working: Working | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="analysis")
 
@@ -136,6 +137,11 @@ class AnalysisLoop:
         """Most GPU memory during the last analysis; ``None`` without a GPU."""
         return self._last_cost.gpu_memory_bytes
 
+    @property
+    def working(self) -> Working | None:
+        """What is being analyzed, and how far it is."""
+        return self._working
+
     def _run(self) -> None:
         database = self._spool.ledger.database
         self._warm_up()
@@ -158,6 +164,7 @@ class AnalysisLoop:
 
     def _take(self, series: SeriesRecord) -> None:
         """No error may end the loop: what goes wrong with one series stays with that series."""
+        self._working = Working(series.id)
         try:
             self._analyze(series)
         except SupersededError:
@@ -165,6 +172,12 @@ class AnalysisLoop:
         except Exception as error:  # the ledger or the disk failed; the series must not stay in analyzing
             LOGGER.exception("analysis could not be recorded", extra={"series": series.id})
             self._try_again(series, f"the result could not be recorded ({type(error).__name__})")
+        finally:
+            self._working = None
+
+    def _progress(self, stage: str, fraction: float) -> None:
+        if self._working is not None:
+            self._working = replace(self._working, stage=stage, fraction=fraction)
 
     def _analyze(self, series: SeriesRecord) -> None:
         ledger = self._spool.ledger
@@ -193,6 +206,7 @@ class AnalysisLoop:
                     attempt,
                     self._config_sha256,
                     predecessor=self._predecessor(series),
+                    progress=self._progress,
                     priors=search.findings if search else None,
                 )
         except WorkerError as error:
@@ -226,6 +240,7 @@ class AnalysisLoop:
             attempt,
             self._config_sha256,
             predecessor=predecessor,
+            progress=self._progress,
             priors=search.findings if search else None,
         )
         return analysis, search

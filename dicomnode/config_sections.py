@@ -212,15 +212,23 @@ class Priors(_Section):
 
 
 class Web(_Section):
-    """``/metrics``, ``/healthz`` and ``/readyz``; port 0 turns them off."""
+    """The page, ``/metrics``, ``/healthz`` and ``/readyz``; port 0 turns them off.
+
+    ``proxy_addresses``: reverse proxies whose ``proxy_user_header`` says who it is. ``identifiers``: patient
+    ID, accession number and the like are shown and can be searched for.
+    """
 
     host: str = "127.0.0.1"
     port: Port = 0
     token: SecretStr = SecretStr("")
+    proxy_addresses: tuple[Network, ...] = ()
+    proxy_user_header: Annotated[str, Field(pattern="^[A-Za-z0-9-]+$")] = "X-Forwarded-User"
+    identifiers: bool = False
 
     @model_validator(mode="after")
     def _open_only_with_token(self) -> Web:
-        if self.port and not self.token.get_secret_value() and self.host not in LOOPBACK:
+        asks = self.token.get_secret_value() or self.proxy_addresses
+        if self.port and not asks and self.host not in LOOPBACK:
             raise ValueError("token: an address other than loopback needs an access token")
         return self
 

@@ -108,6 +108,7 @@ class Housekeeping:
         self._clock_jumped = False
         self._told: set[tuple[str, SeriesState, int]] = set()
         self._overdue: dict[tuple[str, SeriesState, float], float] = {}
+        self.overdue: tuple[Overdue, ...] = ()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
 
@@ -154,7 +155,7 @@ class Housekeeping:
             self._purge_old(now)
             self._give_up_old(now)
         self._spool.ledger.outbox.forget_old_refusals()
-        overdue = overdue_series(self._spool.ledger, self._deadlines, now)
+        overdue = self.overdue = overdue_series(self._spool.ledger, self._deadlines, now)
         faults = [one.series for one in overdue if one.series.state in FAULTY_WHEN_OVERDUE]
         keys = [(series.id, series.state, series.state_since) for series in faults]
         self._overdue = {key: self._overdue.get(key, time.monotonic()) for key in keys}

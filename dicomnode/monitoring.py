@@ -1,10 +1,9 @@
-"""What others see of the node: audit trail, log of series, metrics, health."""
+"""What others see of the node: audit trail, log of series, page, metrics, health."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
 
 from dicomnode import __version__
 from dicomnode.analysis import Cost
@@ -16,13 +15,15 @@ from dicomnode.audit.trail import AuditTrail
 from dicomnode.config import Config
 from dicomnode.deliver.courier import Offered
 from dicomnode.deliver.destination import Destination
+from dicomnode.housekeeping import Overdue
+from dicomnode.page import NodePage
 from dicomnode.receive.observer import ReceiveObserver
 from dicomnode.receive.series_log import SeriesLog
 from dicomnode.spool.errors import SpoolError
 from dicomnode.spool.spool import Spool
 from dicomnode.spool.statistics import Statistics
-from dicomnode.web.http_server import HttpServer, Response
-from dicomnode.web.metrics import CONTENT_TYPE, Metrics
+from dicomnode.web.http_server import HttpServer
+from dicomnode.web.metrics import Metrics
 from dicomnode.web.node_figures import NodeFigures, WorkerFigures
 
 LOGGER = logging.getLogger(__name__)
@@ -50,11 +51,13 @@ class Monitoring:
             self.audit = AuditTrail(AuditFile(config.log.audit_file), config.node.ae_title)
             observers.append(self.audit)
         self._metrics: Metrics | None = None
+        self._page: NodePage | None = None
         self._web: HttpServer | None = None
         if config.web.port:
-            self._metrics = self._make_metrics()
-            observers.append(self._metrics)
-            self._web = self._make_web_server(self._metrics)
+            metrics = self._metrics = self._make_metrics()
+            page = self._page = NodePage(config, spool, metrics.exposition, self._answers, self._readiness)
+            observers += [metrics, page.live]
+            self._web = HttpServer(config.web.host, config.web.port, page.site)
         self.observers = tuple(observers)
 
     def analyzed(self, cost: Cost) -> None:
@@ -75,14 +78,21 @@ class Monitoring:
             for _, outcome in offered:
                 self._metrics.offered(destination.name, ok=outcome.ok)
 
-    def start(self, loops: Sequence[AnalysisLoop], is_alive: Callable[[], bool]) -> None:
+    def start(
+        self,
+        loops: Sequence[AnalysisLoop],
+        is_alive: Callable[[], bool],
+        overdue: Callable[[], Sequence[Overdue]] = lambda: (),
+    ) -> None:
         """The node begins its work."""
         self._loops, self._is_alive = loops, is_alive
+        if self._page is not None:
+            self._page.begin(loops, overdue)
         if self.audit is not None:
             self.audit.started()
         if self._web is not None:
             self._web.start()
-            LOGGER.info("metrics and health over HTTP", extra={"web_port": self._web.port})
+            LOGGER.info("page, metrics and health over HTTP", extra={"web_port": self._web.port})
 
     def listening(self, now: bool) -> None:
         """The node takes associations, or doesn't any more."""
@@ -92,6 +102,8 @@ class Monitoring:
         """The node has ended its work."""
         if self._web is not None:
             self._web.stop()
+        if self._page is not None:
+            self._page.end()
         if self.audit is not None:
             self.audit.stopped()
 
@@ -104,19 +116,6 @@ class Monitoring:
             NodeFigures(__version__, self._spool, statistics, names, self._worker_figures, audit)
         )
         return metrics
-
-    def _make_web_server(self, metrics: Metrics) -> HttpServer:
-        web = self._config.web
-        return HttpServer(
-            web.host,
-            web.port,
-            web.token.get_secret_value(),
-            {
-                "/metrics": lambda: Response(metrics.exposition(), content_type=CONTENT_TYPE),
-                "/healthz": lambda: _report({"alive": self._answers()}),
-                "/readyz": lambda: _report(self._readiness()),
-            },
-        )
 
     def _worker_figures(self) -> list[WorkerFigures]:
         return [
@@ -138,9 +137,3 @@ class Monitoring:
             "model loaded": any(loop.model_loaded for loop in self._loops),
             "disk above minimum_free_gb": self._spool.free_bytes() > self._spool.minimum_free_bytes,
         }
-
-
-def _report(checks: dict[str, bool]) -> Response:
-    lines = [f"{'ok' if good else 'NOT'} {name}" for name, good in checks.items()]
-    status = HTTPStatus.OK if all(checks.values()) else HTTPStatus.SERVICE_UNAVAILABLE
-    return Response("\n".join(lines) + "\n", status)

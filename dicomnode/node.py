@@ -100,7 +100,7 @@ class Node:
         self._spool.recover()
         for series in self._spool.ledger.requeue_interrupted(self.config.analysis.attempts):
             LOGGER.warning("interrupted analysis: %s", series.detail, extra={"series": series.id})
-        self._monitoring.start(self._analysis, self.is_alive)
+        self._monitoring.start(self._analysis, self.is_alive, lambda: self._housekeeping.overdue)
         self._server.start()
         self._monitoring.listening(True)
         self._delivery.start()

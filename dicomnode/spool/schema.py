@@ -161,7 +161,12 @@ CREATE TABLE patient_mark (
 CREATE INDEX patient_mark_by_digest ON patient_mark (keyword, digest)
 """
 
-VERSIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
+# For the page, which lists series by the day on which they came.
+_VERSION_6 = """
+CREATE INDEX series_by_arrival ON series (created_at DESC, id)
+"""
+
+VERSIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6)
 """What each version changes in the one before; the first makes an empty ledger."""
 
 

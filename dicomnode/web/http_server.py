@@ -1,9 +1,8 @@
-"""A small HTTP server for a few read-only pages; a slow, greedy or hostile client harms nobody."""
+"""A small HTTP server, one request a connection; a slow, greedy or hostile client harms nobody."""
 
 from __future__ import annotations
 
 import contextlib
-import hmac
 import logging
 import socket
 import socketserver
@@ -11,8 +10,9 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
+
+from dicomnode.web.messages import Body, HttpError, Request, Response
 
 LOGGER = logging.getLogger(__name__)
 
@@ -24,41 +24,27 @@ MAXIMUM_CONNECTIONS = 64
 """One more closes the oldest that has not sent its request yet."""
 
 _SEND_SECONDS = 10.0
+_LINGER_SECONDS = 1.0
+_LINGER_BYTES = 1 << 20
 _POLL_SECONDS = 0.1
-_PLAIN = "text/plain; charset=utf-8"
+
+Answer = Callable[[Request], Response]
+"""What the server asks for each request; an :class:`HttpError` is answered as it says."""
 
 
 class WebError(Exception):
     """The pages can't be served; the message says where and why."""
 
 
-@dataclass(frozen=True)
-class Response:
-    """What a page says."""
-
-    body: str
-    status: HTTPStatus = HTTPStatus.OK
-    content_type: str = _PLAIN
-
-
-class _RequestError(Exception):
-    def __init__(self, status: HTTPStatus, **headers: str) -> None:
-        super().__init__(status.phrase)
-        self.status = status
-        self.headers = headers
-
-
 class HttpServer:
-    """Serves ``GET`` and ``HEAD`` of a fixed set of pages, one request a connection.
+    """Reads requests and sends what ``answer`` says to them.
 
     Parameters
     ----------
     host, port:
         Where to listen; port 0 lets the system choose.
-    token:
-        Asked for as ``Authorization: Bearer TOKEN`` on every page; empty: not asked for.
-    pages:
-        By path.
+    answer:
+        Called from many threads.
 
     Raises
     ------
@@ -66,11 +52,11 @@ class HttpServer:
         If the address can't be listened on.
     """
 
-    def __init__(self, host: str, port: int, token: str, pages: Mapping[str, Callable[[], Response]]) -> None:
+    def __init__(self, host: str, port: int, answer: Answer) -> None:
         try:
-            self._server = _Server((host, port), token, pages)
+            self._server = _Server((host, port), answer)
         except OSError as error:
-            raise WebError(f"can't serve metrics on {host}:{port}: {error.strerror}") from error
+            raise WebError(f"can't serve the page on {host}:{port}: {error.strerror}") from error
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_POLL_SECONDS,), name="web", daemon=True
         )
@@ -98,13 +84,10 @@ class _Server(socketserver.ThreadingTCPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(
-        self, address: tuple[str, int], token: str, pages: Mapping[str, Callable[[], Response]]
-    ) -> None:
+    def __init__(self, address: tuple[str, int], answer: Answer) -> None:
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
-        self.token = token.encode()
-        self.pages = pages
+        self.answer = answer
         self._lock = threading.Lock()
         self._connections = 0
         self._silent: OrderedDict[int, socket.socket] = OrderedDict()
@@ -151,20 +134,22 @@ class _Handler(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         """Answer one request, whatever it is; silence gets no answer."""
-        method, headers = "GET", {}
+        method = "GET"
         try:
-            head = self._read_head()
+            head, rest = self._read_head()
             self.server.has_asked(self.request)
-            method, path, fields = _parse(head)
-            self._check_token(fields.get("authorization", b""))
-            response = self._page(method, path)
-        except _RequestError as error:
-            response, headers = Response(f"{error.status.phrase}\n", error.status), error.headers
+            method, path, query, fields = _parse(head)
+            body = Body(self.request, rest, _length(fields))
+            request = Request(method, path, query, fields, str(self.client_address[0]), body)
+            response = self._answer(request)
+        except HttpError as error:
+            response = error.response
         except OSError:  # it went away, or took too long
             return
-        self._send(response, headers, with_body=method != "HEAD")
+        self._send(response, with_body=method != "HEAD")
 
-    def _read_head(self) -> bytes:
+    def _read_head(self) -> tuple[bytes, bytes]:
+        """The head, and what came of the body with it."""
         deadline = time.monotonic() + HEAD_SECONDS
         head = bytearray()
         while b"\r\n\r\n" not in head:
@@ -172,63 +157,74 @@ class _Handler(socketserver.BaseRequestHandler):
             if remaining <= 0:
                 raise TimeoutError
             if len(head) > MAXIMUM_HEAD_BYTES:
-                raise _RequestError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+                raise HttpError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
             self.request.settimeout(remaining)
             piece = self.request.recv(4096)
             if not piece:
                 raise ConnectionError
             head += piece
-        return bytes(head.partition(b"\r\n\r\n")[0])
+        first, _, rest = bytes(head).partition(b"\r\n\r\n")
+        return first, rest
 
-    def _check_token(self, authorization: bytes) -> None:
-        if not self.server.token:
-            return
-        scheme, _, token = authorization.partition(b" ")
-        # Both are compared, so that the time tells nothing.
-        same = hmac.compare_digest(token.strip(), self.server.token)
-        if scheme.lower() != b"bearer" or not same:
-            raise _RequestError(HTTPStatus.UNAUTHORIZED, **{"WWW-Authenticate": "Bearer"})
-
-    def _page(self, method: str, path: str) -> Response:
-        page = self.server.pages.get(path)
-        if page is None:
-            raise _RequestError(HTTPStatus.NOT_FOUND)
-        if method not in ("GET", "HEAD"):
-            raise _RequestError(HTTPStatus.METHOD_NOT_ALLOWED, Allow="GET, HEAD")
+    def _answer(self, request: Request) -> Response:
         try:
-            return page()
-        except Exception as error:
-            LOGGER.error("%s can't be answered: unexpected %s", path, type(error).__name__)
-            raise _RequestError(HTTPStatus.INTERNAL_SERVER_ERROR) from error
+            return self.server.answer(request)
+        except (HttpError, OSError):
+            raise
+        except Exception as error:  # the type alone: a message could quote a data set
+            LOGGER.error("a page can't be answered: unexpected %s", type(error).__name__)
+            raise HttpError(HTTPStatus.INTERNAL_SERVER_ERROR) from error
 
-    def _send(self, response: Response, headers: Mapping[str, str], *, with_body: bool) -> None:
-        body = response.body.encode("utf-8")
+    def _send(self, response: Response, *, with_body: bool) -> None:
         fields = {
             "Content-Type": response.content_type,
-            "Content-Length": str(len(body)),
+            "Content-Length": str(len(response.body)),
             "Cache-Control": "no-store",
             "X-Content-Type-Options": "nosniff",
             "Connection": "close",
-            **headers,
+            **response.headers,
         }
         lines = [f"HTTP/1.1 {response.status.value} {response.status.phrase}"]
         lines += [f"{name}: {value}" for name, value in fields.items()]
-        head = ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
+        head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
         self.request.settimeout(_SEND_SECONDS)
         with contextlib.suppress(OSError):
-            self.request.sendall(head + (body if with_body else b""))
+            self.request.sendall(head + (response.body if with_body else b""))
+            self._linger()
+
+    def _linger(self) -> None:
+        """Read on a little: closing with unread bytes would tear the answer away from the client."""
+        self.request.shutdown(socket.SHUT_WR)
+        deadline, left = time.monotonic() + _LINGER_SECONDS, _LINGER_BYTES
+        while left > 0 and (remaining := deadline - time.monotonic()) > 0:
+            self.request.settimeout(remaining)
+            piece = self.request.recv(65536)
+            if not piece:
+                return
+            left -= len(piece)
 
 
-def _parse(head: bytes) -> tuple[str, str, dict[str, bytes]]:
-    """Method, path without the query, and header fields by name in lower case."""
+def _parse(head: bytes) -> tuple[str, str, str, dict[str, str]]:
+    """Method, path, query, and header fields by name in lower case."""
     request_line, *lines = head.split(b"\r\n")
     words = request_line.split(b" ")
     if len(words) != 3 or not words[2].startswith(b"HTTP/1.") or not request_line.isascii():
-        raise _RequestError(HTTPStatus.BAD_REQUEST)
+        raise HttpError(HTTPStatus.BAD_REQUEST)
     fields = {}
     for line in lines:
         name, colon, value = line.partition(b":")
         if not colon:
-            raise _RequestError(HTTPStatus.BAD_REQUEST)
-        fields[name.strip().lower().decode("latin-1")] = value.strip()
-    return words[0].decode(), words[1].partition(b"?")[0].decode(), fields
+            raise HttpError(HTTPStatus.BAD_REQUEST)
+        fields[name.strip().lower().decode("latin-1")] = value.strip().decode("latin-1")
+    path, _, query = words[1].decode().partition("?")
+    return words[0].decode(), path, query, fields
+
+
+def _length(fields: Mapping[str, str]) -> int:
+    """Bytes of the body; other ways to tell it than Content-Length aren't understood."""
+    if "transfer-encoding" in fields:
+        raise HttpError(HTTPStatus.NOT_IMPLEMENTED)
+    text = fields.get("content-length", "0")
+    if not text.isascii() or not text.isdecimal() or len(text) > 15:
+        raise HttpError(HTTPStatus.BAD_REQUEST)
+    return int(text)

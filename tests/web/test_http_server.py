@@ -1,4 +1,4 @@
-"""The HTTP server: three pages for those who may, and nobody can keep it from answering."""
+"""The HTTP server: pages for those who may, and nobody can keep it from answering."""
 
 from __future__ import annotations
 
@@ -11,22 +11,38 @@ from contextlib import ExitStack
 import pytest
 
 from dicomnode.web import http_server
-from dicomnode.web.http_server import HttpServer, Response, WebError
+from dicomnode.web.doorkeeper import AccessRules, Doorkeeper
+from dicomnode.web.http_server import HttpServer, WebError
+from dicomnode.web.messages import Response
+from dicomnode.web.site import Call, Pages, Route, Site
 from tests.dicom_network import until
 
 TOKEN = "a-long-token"
 
 
-def fails() -> Response:
+def fails(_call: Call) -> Response:
     raise ValueError("Doe^Jane")
 
 
-PAGES = {"/metrics": lambda: Response("one 1\n"), "/broken": fails}
+def echo(call: Call) -> Response:
+    return Response.text(call.request.body.form()["said"])
+
+
+ROUTES = [
+    Route("GET", "/metrics", lambda _call: Response.text("one 1\n")),
+    Route("GET", "/broken", fails),
+    Route("POST", "/echo", echo),
+]
+
+
+def site(token: str = "") -> Site:
+    doorkeeper = Doorkeeper(AccessRules(token))
+    return Site(doorkeeper, Pages((), has_login=doorkeeper.asks_for_token), ROUTES)
 
 
 @pytest.fixture
 def server() -> Iterator[HttpServer]:
-    server = HttpServer("127.0.0.1", 0, "", PAGES)
+    server = HttpServer("127.0.0.1", 0, site())
     server.start()
     yield server
     server.stop()
@@ -34,7 +50,7 @@ def server() -> Iterator[HttpServer]:
 
 @pytest.fixture
 def guarded() -> Iterator[HttpServer]:
-    server = HttpServer("127.0.0.1", 0, TOKEN, PAGES)
+    server = HttpServer("127.0.0.1", 0, site(TOKEN))
     server.start()
     yield server
     server.stop()
@@ -158,5 +174,5 @@ def test_hundreds_of_silent_connections_keep_nobody_out(server: HttpServer) -> N
 
 
 def test_a_taken_port_is_a_sentence(server: HttpServer) -> None:
-    with pytest.raises(WebError, match=f"can't serve metrics on 127.0.0.1:{server.port}"):
-        HttpServer("127.0.0.1", server.port, "", PAGES)
+    with pytest.raises(WebError, match=f"can't serve the page on 127.0.0.1:{server.port}"):
+        HttpServer("127.0.0.1", server.port, site())
