@@ -1,6 +1,7 @@
 """One encapsulated or odd-sized frame to its stored values, for every transfer syntax this node can decode.
 
-JPEG, JPEG-LS and most JPEG 2000 go through SimpleITK (GDCM inside), which decodes outside Python's lock and
+Lossless JPEG and JPEG-LS go through imagecodecs where their frames are plain. Other JPEG, what imagecodecs
+leaves, and most JPEG 2000 go through SimpleITK (GDCM inside), which decodes outside Python's lock and
 so on several threads, and knows 12-bit lossy JPEG; RLE and High-Throughput JPEG 2000 go through pydicom.
 """
 
@@ -21,6 +22,8 @@ from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels import get_decoder
+
+from dicomnode.assemble.quick_decoders import quick_decode
 
 NATIVE = (
     uid.ImplicitVRLittleEndian,
@@ -103,6 +106,17 @@ def decode_frame(frame: bytes, pixel_format: PixelFormat) -> NDArray[Any]:
     # data; a byte that makes the length even may follow it, and not every writer sets that to zero.
     if transfer_syntax_uid in ENDS_IN_EOI and END_OF_IMAGE not in frame.rstrip(b"\0\xff")[-3:]:
         raise DecodeError("the code stream has no end of image marker")
+    quick = quick_decode(
+        frame, transfer_syntax_uid, pixel_format.rows, pixel_format.columns, pixel_format.bits_stored
+    )
+    if quick is not None:
+        return quick.astype(pixel_format.dtype, copy=False)
+    return decode_slowly(frame, pixel_format)
+
+
+def decode_slowly(frame: bytes, pixel_format: PixelFormat) -> NDArray[Any]:
+    """:func:`decode_frame` by SimpleITK or pydicom, which read what the quick decoders leave."""
+    transfer_syntax_uid = pixel_format.transfer_syntax_uid
     by_itk = transfer_syntax_uid in JPEG or (
         transfer_syntax_uid in JPEG_2000 and _jpeg_2000_agrees(frame, pixel_format)
     )

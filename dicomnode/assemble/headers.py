@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydicom.charset import convert_encodings
 from pydicom.dataelem import RawDataElement, convert_raw_data_element
@@ -15,6 +15,7 @@ from pydicom.tag import Tag
 
 from dicomnode.assemble.elements import BROKEN, PADDING, Elements, PixelElement, read_elements
 from dicomnode.assemble.errors import AssembleError
+from dicomnode.assemble.quick_elements import quick_elements
 
 V = TypeVar("V")
 NO_CONTRAST = {"NONE", "NO", "NO CONTRAST", "WITHOUT", "UNENHANCED"}
@@ -30,6 +31,7 @@ KEYWORDS = (
     *("BodyPartExamined", "LossyImageCompression"),
 )
 TAGS = {keyword: int(Tag(keyword)) for keyword in KEYWORDS}
+TAG_SET = frozenset(TAGS.values())
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,18 @@ def read_header(path: Path) -> SliceHeader:
         If the file is no DICOM file, or broken before it says which instance of which series it is.
     """
     try:
-        elements, transfer_syntax_uid, pixel_element = read_elements(path, list(TAGS.values()))
+        found = quick_elements(path, TAG_SET) or read_elements(path, list(TAG_SET))
     except BROKEN as error:
         raise AssembleError("a file of the series is no DICOM file or broken in its header") from error
     except OSError as error:
         raise AssembleError(f"a file of the series can't be read: {error.strerror}") from error
+    return header_of(path, *found)
+
+
+def header_of(
+    path: Path, elements: Elements, transfer_syntax_uid: str, pixel_element: PixelElement | None
+) -> SliceHeader:
+    """The header that raw elements of the file ``path`` make; errors as of :func:`read_header`."""
     values = _Values(elements)
     return SliceHeader(
         path=path,
@@ -201,13 +210,17 @@ class _Values:
         element = self.elements.get(TAGS[keyword])
         if element is None or not element.value:
             return None
-        try:
-            return convert(element)
-        except _Blank:
-            return None
-        except (ValueError, TypeError, AttributeError, OverflowError, struct.error):
+        # Slices of a series say the same of nearly everything. Text beyond ASCII is more than its bytes.
+        key = (keyword, element.value, element.is_little_endian) if element.value.isascii() else None
+        known = _CONVERTED.get(key) if key else None
+        if known is None:
+            known = _convert(element, convert)
+            if key:
+                _remember(key, known)
+        value, malformed = known
+        if malformed:
             self.malformed.add(keyword)
-            return None
+        return value
 
     def _split(self, element: RawDataElement) -> tuple[str, ...]:
         if element.value.isascii():
@@ -223,6 +236,28 @@ class _Values:
         element = self.elements.get(TAGS["SpecificCharacterSet"])
         text = element.value.decode("ascii", "ignore") if element is not None and element.value else ""
         return list(convert_encodings([part.strip() for part in text.split("\\")]))
+
+
+_Key = tuple[str, bytes, bool]
+
+MOST_REMEMBERED = 4096
+_CONVERTED: dict[_Key, tuple[Any, bool]] = {}
+
+
+def _remember(key: _Key, converted: tuple[Any, bool]) -> None:
+    if len(_CONVERTED) >= MOST_REMEMBERED:
+        _CONVERTED.clear()
+    _CONVERTED[key] = converted
+
+
+def _convert(element: RawDataElement, convert: Callable[[RawDataElement], V]) -> tuple[V | None, bool]:
+    """The value, and whether it is malformed."""
+    try:
+        return convert(element), False
+    except _Blank:
+        return None, False
+    except (ValueError, TypeError, AttributeError, OverflowError, struct.error):
+        return None, True
 
 
 def _unsigned_short(element: RawDataElement) -> int:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.uid import ExplicitVRBigEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from dicomnode.assemble.decoders import DecodeError, PixelFormat, decode_frame, decode_native
 from dicomnode.assemble.elements import open_dataset_stream
@@ -50,18 +52,69 @@ def read_volume(headers: Sequence[SliceHeader], progress: Progress | None = None
     assert first.rows is not None and first.columns is not None  # the gate saw to it
     hu = np.empty((len(headers), first.rows, first.columns), dtype=np.int16)
 
-    def fill(index: int) -> None:
-        to_hounsfield(read_stored_values(headers[index]), headers[index], hu[index])
+    def fill(index: int) -> Plausible:
+        read_hounsfield(headers[index], hu[index])
+        return plausible_values(hu[index])
 
+    found = Plausible(0, 0)
     pool = ThreadPoolExecutor(max_workers=min(MOST_THREADS, len(os.sched_getaffinity(0))))
     try:
-        for done, _ in enumerate(pool.map(fill, range(len(headers))), start=1):
+        for done, values in enumerate(pool.map(fill, range(len(headers))), start=1):
+            found = Plausible(found.air + values.air, found.tissue + values.tissue)
             if progress is not None:
                 progress(done, len(headers))
     finally:
         pool.shutdown(cancel_futures=True)
-    refuse_implausible_hu(hu)
+    refuse_implausible_hu(hu, found)
     return hu
+
+
+def read_hounsfield(header: SliceHeader, out: NDArray[np.int16]) -> None:
+    """Read one instance into ``out``, C-contiguous int16 of shape (rows, columns), in HU.
+
+    Raises
+    ------
+    SeriesRefusedError
+        ``no_pixel_data`` where the frame is missing, cut off or damaged.
+    """
+    if not _read_in_place(header, out):
+        to_hounsfield(read_stored_values(header), header, out)
+
+
+def _read_in_place(header: SliceHeader, out: NDArray[np.int16]) -> bool:
+    """Whether the pixels of a plain file could go from the file into ``out`` and become HU there."""
+    element, slope, intercept = header.pixel_element, header.rescale_slope, header.rescale_intercept
+    if (
+        header.transfer_syntax_uid not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+        or element is None
+        or element.length is None
+        or header.bits_allocated != 16
+        or slope != 1.0
+        or intercept is None
+        or intercept != int(intercept)
+        or sys.byteorder != "little"
+    ):
+        return False
+    pixel_format = _pixel_format(header)
+    stored = out.view(pixel_format.dtype)
+    padding = _padding_range(header, stored.dtype)
+    if padding is not None and padding[0] + intercept > PADDING_ABOVE_HU:
+        return False
+    try:
+        descriptor = os.open(header.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if os.preadv(descriptor, [out.view(np.uint8).data], element.offset) != out.nbytes:
+                return False
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return False  # read once more, and told
+    unused = pixel_format.bits_allocated - pixel_format.bits_stored
+    if unused:
+        np.left_shift(stored, unused, out=stored)
+        np.right_shift(stored, unused, out=stored)
+    _add_clipped(stored, int(intercept), out)
+    return True
 
 
 def read_stored_values(header: SliceHeader) -> NDArray[Any]:
@@ -107,12 +160,27 @@ def to_hounsfield(stored: NDArray[Any], header: SliceHeader, out: NDArray[np.int
         out[(stored >= padding[0]) & (stored <= padding[1])] = FLOOR_HU
 
 
-def refuse_implausible_hu(hu: NDArray[np.int16]) -> None:
+@dataclass(frozen=True)
+class Plausible:
+    """Voxels of a sample, every fourth row and column, that are air and that are soft tissue."""
+
+    air: int
+    tissue: int
+
+
+def plausible_values(hu: NDArray[np.int16]) -> Plausible:
+    """What one slice (rows, columns) has of either."""
+    sample = np.ascontiguousarray(hu[::4, ::4])
+    tissue = (sample > TISSUE_HU[0]) & (sample < TISSUE_HU[1])
+    return Plausible(int(np.count_nonzero(sample < AIR_HU)), int(np.count_nonzero(tissue)))
+
+
+def refuse_implausible_hu(hu: NDArray[np.int16], found: Plausible) -> None:
     """Refuse a volume whose numbers can't be Hounsfield units: without air, or without tissue."""
     sample = hu[:, ::4, ::4]
-    if np.mean(sample < AIR_HU) < LEAST_SHARE:
+    if found.air / sample.size < LEAST_SHARE:
         finding = f"so there is no air (below {AIR_HU} HU): these are not Hounsfield units"
-    elif np.mean((sample > TISSUE_HU[0]) & (sample < TISSUE_HU[1])) < LEAST_SHARE:
+    elif found.tissue / sample.size < LEAST_SHARE:
         finding = f"with no soft tissue ({TISSUE_HU[0]} to {TISSUE_HU[1]} HU) in it"
     else:
         return
@@ -126,11 +194,20 @@ def _add_clipped(stored: NDArray[Any], offset: int, out: NDArray[np.int16]) -> N
     limits = np.iinfo(stored.dtype)
     lowest, highest = max(FLOOR_HU - offset, limits.min), min(CEILING_HU - offset, limits.max)
     if limits.bits == 16 and lowest <= highest:
-        clipped = np.clip(stored, lowest, highest).view(np.int16)
-        np.add(clipped, np.array(offset).astype(np.int16), out=out)  # both wrap; the sum is within 16 bits
+        # Against a row instead of a number the minimum is five times faster: NumPy has vector code for it.
+        if lowest > limits.min:
+            stored = np.maximum(stored, _row(stored, lowest), out=out.view(stored.dtype))
+        if highest < limits.max:
+            stored = np.minimum(stored, _row(stored, highest), out=out.view(stored.dtype))
+        # Both wrap; the sum is within 16 bits.
+        np.add(stored.view(np.int16), np.array(offset).astype(np.int16), out=out)
     else:
         wide = np.add(stored, offset, dtype=np.int32)
         np.copyto(out, np.clip(wide, FLOOR_HU, CEILING_HU, out=wide), casting="unsafe")
+
+
+def _row(stored: NDArray[Any], value: int) -> NDArray[Any]:
+    return np.full(stored.shape[-1:], value, dtype=stored.dtype)
 
 
 def _padding_range(header: SliceHeader, dtype: np.dtype[Any]) -> tuple[int, int] | None:
