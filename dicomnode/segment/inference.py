@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +12,10 @@ from torch import Tensor, nn
 
 from dicomnode.segment.card import Preprocessing
 from dicomnode.segment.preprocess import Crop, clip_to_tissue, input_shape, network_input, resample
+from dicomnode.segment.runtimes.choose import reference_runtime
+from dicomnode.segment.runtimes.runtime import Choice, Runtime, has_bfloat16, pad_to_stride
+
+__all__ = ["NetworkRunner", "has_bfloat16"]
 
 LOGGER = logging.getLogger(__name__)
 
@@ -24,13 +27,24 @@ class NetworkRunner:
     (slices, 1, rows, columns) and gives what each of them brings into every window it is part of, ``decode``
     takes that of n + 2 x context consecutive slices and gives the logits of the n in the middle. What windows
     share is so computed once. Beyond the ends of the volume its last slice is repeated.
+
+    It is run by torch until :meth:`use` names another runtime.
     """
 
     def __init__(self, network: nn.Module, preprocessing: Preprocessing, device: torch.device) -> None:
         self.device = device
         self._preprocessing = preprocessing
-        self._network = network.eval().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._low_precision = has_bfloat16(device)
+        self._network = network
+        self._runtime: Runtime = reference_runtime(network, device)
+
+    @property
+    def choice(self) -> Choice:
+        """The runtime and its precision."""
+        return self._runtime.choice
+
+    def use(self, runtime: Runtime | None) -> None:
+        """Let another runtime run the network; None: torch as it comes."""
+        self._runtime = runtime or reference_runtime(self._network, self.device)
 
     def logits(
         self,
@@ -47,6 +61,11 @@ class NetworkRunner:
 
         Slices without lung are left out, except between others where the network sees neighbours. A batch
         that memory doesn't hold is halved; a single slice that the GPU doesn't hold goes to the CPU.
+
+        Raises
+        ------
+        RuntimeFailedError
+            If a runtime other than torch fails.
         """
         context = self._preprocessing.context_slices
         wanted = np.flatnonzero(lung.any(axis=(1, 2)))
@@ -59,13 +78,13 @@ class NetworkRunner:
             try:
                 if context:
                     needed = np.arange(chosen[0] - context, chosen[-1] + context + 1)[len(kept) :]
-                    fresh = self._run(
-                        "encode", self._input(hu, lung, np.clip(needed, 0, last), crop, shape, level)
-                    )
+                    planes = self.planes(hu, lung, np.clip(needed, 0, last), crop, shape, level)
+                    fresh = self._runtime.run("encode", planes, batch=batch_size)
                     window = torch.cat((kept.to(fresh), fresh)) if len(kept) else fresh
-                    found = self._run("decode", window)
+                    found = self._runtime.run("decode", window, batch=batch_size, overlap=2 * context)
                 else:
-                    found = self._run("forward", self._input(hu, lung, chosen, crop, shape, level))
+                    planes = self.planes(hu, lung, chosen, crop, shape, level)
+                    found = self._runtime.run("forward", planes, batch=batch_size)
             except (RuntimeError, MemoryError) as error:
                 batch_size = self._give_way(error, len(chosen))
                 continue
@@ -74,7 +93,7 @@ class NetworkRunner:
             yield chosen, found[..., : shape[0], : shape[1]].float()
             start += len(chosen)
 
-    def _input(
+    def planes(
         self,
         hu: NDArray[np.int16],
         lung: NDArray[np.bool_],
@@ -88,18 +107,9 @@ class NetworkRunner:
         image = clip_to_tissue(torch.from_numpy(hu[box].astype(np.float32)).to(self.device))
         inside = torch.from_numpy(lung[box].astype(np.float32)).to(self.device)
         inside = (resample(inside, shape) > 0.5) * level
-        planes = network_input(resample(image, shape), inside, self._preprocessing)
-        stride = int(getattr(self._network, "stride", 1))
-        planes = nn.functional.pad(planes, (0, -shape[1] % stride, 0, -shape[0] % stride))
-        return planes.contiguous(memory_format=torch.channels_last)
-
-    def _run(self, method: str, planes: Tensor) -> Tensor:
-        with (
-            torch.inference_mode(),
-            torch.autocast(self.device.type, torch.bfloat16, enabled=self._low_precision),
-        ):
-            result: Tensor = getattr(self._network, method)(planes)
-        return result
+        return pad_to_stride(
+            network_input(resample(image, shape), inside, self._preprocessing), self._network
+        )
 
     def _give_way(self, error: Exception, batch: int) -> int:
         """The batch size to go on with after ``error``, which is raised again unless memory was short."""
@@ -112,20 +122,16 @@ class NetworkRunner:
             raise error
         LOGGER.warning("the GPU's memory doesn't hold a slice, going on on the CPU")
         self.device = torch.device("cpu")
-        self._network.to(self.device)
-        self._low_precision = has_bfloat16(self.device)
+        self.use(None)
         return 1
 
 
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is computed by the hardware; emulated it is slower than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    flags = Path("/proc/cpuinfo")
-    if device.type != "cpu" or not flags.is_file():
-        return False
-    words = flags.read_text(encoding="ascii", errors="replace").split()
-    return "avx512_bf16" in words or "amx_bf16" in words
+def run_network(runtime: Runtime, planes: Tensor, context: int, batch: int) -> Tensor:
+    """Logits of all planes but the first and last ``context`` ones, which they see as neighbours."""
+    if not context:
+        return runtime.run("forward", planes, batch=batch)
+    encoded = runtime.run("encode", planes, batch=batch)
+    return runtime.run("decode", encoded, batch=batch, overlap=2 * context)
 
 
 def _out_of_memory(error: Exception) -> bool:

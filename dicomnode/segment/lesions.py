@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
-import math
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from scipy import ndimage
 from torch import Tensor
 
 from dicomnode.segment.card import ModelCard, ModelError, Postprocessing
-from dicomnode.segment.inference import NetworkRunner
+from dicomnode.segment.inference import NetworkRunner, run_network
+from dicomnode.segment.lesion_rules import (
+    MINIMUM_CONSOLIDATION_ML,
+    drop_specks,
+    find_consolidation,
+    smooth_across,
+    touching,
+)
 from dicomnode.segment.networks.factory import build_network
 from dicomnode.segment.networks.onnx import OnnxNetwork
 from dicomnode.segment.networks.patch_unet import PatchUNetEnsemble
-from dicomnode.segment.preprocess import UNKNOWN_LUNG, choose_crop, resample
+from dicomnode.segment.preprocess import UNKNOWN_LUNG, choose_crop, input_shape, lung_crop, resample
+from dicomnode.segment.runtimes.choose import AUTO, Subject, Trial, choose_runtime
+from dicomnode.segment.runtimes.runtime import Choice, Runtime, RuntimeFailedError
+from dicomnode.segment.sample import SPACING_MM, drawn_chest
 from dicomnode.segment.segmentation import Label
+
+LOGGER = logging.getLogger(__name__)
 
 BATCH_SLICES = 8
 
-SMOOTHING_MM = 1.5
-"""Standard deviation of the Gaussian that takes noise and thin vessels out of the HU before the split."""
-
-SMOOTHING_REACH = 3.0
-"""Standard deviations after which the Gaussian is cut off."""
-
-MINIMUM_CONSOLIDATION_ML = 0.1
-"""Dense spots below this inside a lesion are cut vessels, not consolidation; a cube of 4.6 mm."""
-
-AnyConnection = ndimage.generate_binary_structure(3, 3)
-
+TRIAL_SLICES = 8
+"""Slices that runtimes are compared on."""
 
 STEPS = 200
 """Steps of a stored probability: a byte a voxel in steps of one half percent."""
@@ -76,6 +79,8 @@ class LesionModel:
     device:
         ``cpu``, ``cuda`` or a torch device.
 
+    Torch runs the network until :meth:`choose_runtime` is called.
+
     Raises
     ------
     ModelError
@@ -100,11 +105,41 @@ class LesionModel:
         """Where the network is."""
         return self._runner.device
 
+    @property
+    def choice(self) -> Choice:
+        """The runtime that runs the network, and its precision."""
+        return self._runner.choice
+
+    def choose_runtime(self, wanted: str = AUTO) -> None:
+        """Take the runtime ``wanted``; see :func:`~dicomnode.segment.runtimes.choose.choose_runtime`."""
+        subject = Subject(self._network, self.card.weights.sha256, self.device, self._trial())
+        self._runner.use(choose_runtime(subject, wanted))
+
+    def _trial(self) -> Trial:
+        """The network's decisions on a drawn chest, within the lungs."""
+        rules, wants = self.card.postprocessing, self.card.preprocessing
+        hu, lung = drawn_chest(TRIAL_SLICES + 2 * wants.context_slices)
+        crop = lung_crop(lung, SPACING_MM[1:], wants.crop_margin_mm)
+        shape = input_shape(crop.shape, SPACING_MM[1:], wants)
+        planes = self._runner.planes(hu, lung, np.arange(len(hu)), crop, shape, 1.0)
+        middle = slice(wants.context_slices, len(hu) - wants.context_slices)
+        inside = torch.from_numpy(lung[(middle, *crop.slices)].astype(np.float32)).to(self.device)
+        inside = resample(inside, shape) > 0.5
+
+        def decisions(runtime: Runtime) -> Tensor:
+            logits = run_network(runtime, planes, wants.context_slices, BATCH_SLICES)
+            lesion, *others = meanings(logits[..., : shape[0], : shape[1]].float(), rules)
+            lesion = inside & (lesion >= rules.probability_threshold)
+            return torch.stack((lesion, *(lesion & (other >= 0.5) for other in others)))
+
+        return decisions
+
     def choose_members(self, members: Sequence[int]) -> None:
         """Let only these members of an ensemble speak: those that never saw a case judge it."""
         if not isinstance(self._network, PatchUNetEnsemble):
             raise ModelError(f"model {self.card.name} is no ensemble, it has no members to choose from")
         self._network.choose(members)
+        self._runner.use(None)  # other runtimes hold a copy of all members
 
     def find(
         self,
@@ -204,9 +239,15 @@ class LesionModel:
         Of a network that finds lungs the parts count that touch ``lung``; if they are less than half of it,
         ``lung`` stands.
         """
-        found = self.probabilities(
-            hu, lung, spacing_mm, lung_known=lung_known, batch_size=batch_size, progress=progress
+        known = partial(
+            self.probabilities, hu, lung, spacing_mm, lung_known=lung_known, batch_size=batch_size
         )
+        try:
+            found = known(progress=progress)
+        except RuntimeFailedError as error:  # from the start: a result must be one runtime's
+            LOGGER.warning("a runtime failed, torch goes on: %s", error)
+            self._runner.use(None)
+            found = known(progress=progress)
         rules = self.card.postprocessing
         inside = self.searched(lung, lung_known)
         if found.lung is not None:
@@ -255,76 +296,3 @@ def choose_device(device: str) -> str:
             "device cuda was asked for but this machine has no usable CUDA device; use auto or cpu"
         )
     return "cuda" if available and device != "cpu" else "cpu"
-
-
-def smooth_across(levels: NDArray[np.uint8], sigma: float) -> None:
-    """Smooth stored probabilities (slices, rows, columns) across slices in place; ``sigma`` in slices."""
-    box = bounding_box(levels > 0)
-    if sigma > 0 and box is not None and len(levels) > 1:
-        ndimage.gaussian_filter1d(
-            levels[box], sigma, axis=0, output=levels[box], mode="nearest", truncate=3.0
-        )
-
-
-def drop_specks(
-    mask: NDArray[np.bool_], spacing_mm: tuple[float, float, float], minimum_ml: float
-) -> NDArray[np.bool_]:
-    """The mask (z, y, x) without connected parts (26 neighbours) smaller than ``minimum_ml``."""
-    kept = np.zeros_like(mask)
-    box = bounding_box(mask)
-    if box is None:
-        return kept
-    parts, _ = ndimage.label(mask[box], structure=AnyConnection)
-    smallest = minimum_ml * 1000 / float(np.prod(spacing_mm))
-    big = np.bincount(parts.ravel()) >= smallest
-    big[0] = False
-    kept[box] = big[parts]
-    return kept
-
-
-def touching(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The connected parts (26 neighbours) of a mask (z, y, x) that share a voxel with ``other``."""
-    parts, count = ndimage.label(mask, structure=AnyConnection)
-    chosen = np.zeros(count + 1, dtype=np.bool_)
-    chosen[np.unique(parts[other])] = True
-    chosen[0] = False
-    kept: NDArray[np.bool_] = chosen[parts]
-    return kept
-
-
-def find_consolidation(
-    hu: NDArray[np.int16],
-    lung: NDArray[np.bool_],
-    lesion: NDArray[np.bool_],
-    spacing_mm: tuple[float, float, float],
-    threshold_hu: float,
-) -> NDArray[np.bool_]:
-    """The part of a lesion mask whose HU, smoothed within the lung, reach ``threshold_hu``.
-
-    Smoothing looks at lung voxels only, so that chest wall and heart don't make neighbouring lung dense.
-    """
-    consolidation = np.zeros_like(lesion)
-    sigma = [SMOOTHING_MM / spacing for spacing in spacing_mm]
-    box = bounding_box(lesion, [math.ceil(SMOOTHING_REACH * s) for s in sigma])
-    if box is None:
-        return consolidation
-    weight = lung[box].astype(np.float32)
-    smooth = ndimage.gaussian_filter(hu[box] * weight, sigma, truncate=SMOOTHING_REACH)
-    smooth /= np.maximum(ndimage.gaussian_filter(weight, sigma, truncate=SMOOTHING_REACH), 1e-3)
-    dense = lesion[box] & (smooth >= threshold_hu)
-    consolidation[box] = drop_specks(dense, spacing_mm, MINIMUM_CONSOLIDATION_ML)
-    return consolidation
-
-
-def bounding_box(
-    mask: NDArray[np.bool_], margins: Sequence[int] = (0, 0, 0)
-) -> tuple[slice, slice, slice] | None:
-    """Smallest box around a 3D mask, widened by voxels along each axis; none around an empty mask."""
-    found = ndimage.find_objects(mask.astype(np.uint8), max_label=1)
-    if found[0] is None:
-        return None
-    z, y, x = (
-        slice(max(edge.start - margin, 0), min(edge.stop + margin, size))
-        for edge, margin, size in zip(found[0], margins, mask.shape, strict=True)
-    )
-    return z, y, x

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dicomnode.segment.card import Preprocessing
-from dicomnode.segment.lesions import find_consolidation
+from dicomnode.segment.lesion_rules import find_consolidation
 from dicomnode.segment.preprocess import UNKNOWN_LUNG, clip_to_tissue, input_shape, lung_crop, resample
 from dicomnode.train.augment import disturb_lung, sometimes
 from dicomnode.train.cases import LabelledCase

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dicomnode.segment.card import Preprocessing
-from dicomnode.segment.lesions import find_consolidation
+from dicomnode.segment.lesion_rules import find_consolidation
 from dicomnode.segment.preprocess import (
     Crop,
     choose_crop,

@@ -12,6 +12,7 @@ from dicomnode.segment.card import Preprocessing
 from dicomnode.segment.inference import NetworkRunner
 from dicomnode.segment.networks.deeplung import ConvLSTM, DeepLung
 from dicomnode.segment.preprocess import Crop, network_input, resample
+from dicomnode.segment.runtimes.torch_runtime import TorchRuntime
 
 PREPROCESSING = Preprocessing(-212, 1624, crop="body", rows=24, columns=32, context_slices=5)
 CROP = Crop(2, 38, 3, 51)
@@ -37,7 +38,7 @@ def _volume(slices: int) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
 
 def _runner(network: nn.Module) -> NetworkRunner:
     runner = NetworkRunner(network, PREPROCESSING, torch.device("cpu"))
-    runner._low_precision = False
+    runner.use(TorchRuntime(network, torch.device("cpu"), "float32"))
     return runner
 
 
@@ -67,7 +68,7 @@ def test_no_slice_is_encoded_twice_but_the_repeated_ends() -> None:
     network.encode = lambda slices: (encoded.append(len(slices)), encode(slices))[1]  # type: ignore[method-assign,assignment]
     hu, lung = _volume(30)
     list(_runner(network).logits(hu, lung, CROP, SPACING, 4))
-    assert sum(encoded) == 27 + 2 * 5
+    assert 27 + 2 * 5 <= sum(encoded) < 27 + 2 * 5 + 4  # the first batch is filled up
 
 
 def test_the_batch_size_does_not_change_the_logits() -> None:

@@ -10,14 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from dicomnode.segment.card import ModelError, load_card, models_directory
-from dicomnode.segment.lesions import (
-    LesionModel,
-    bounding_box,
-    choose_device,
-    drop_specks,
-    find_consolidation,
-    smooth_across,
-)
+from dicomnode.segment.lesion_rules import bounding_box, drop_specks, find_consolidation, smooth_across
+from dicomnode.segment.lesions import LesionModel, choose_device
 from dicomnode.segment.segmentation import Label
 from tests.model_folder import density_network, make_model
 

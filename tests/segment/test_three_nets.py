@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from dicomnode.segment.card import Postprocessing
-from dicomnode.segment.lesions import meanings, touching
+from dicomnode.segment.lesion_rules import touching
+from dicomnode.segment.lesions import meanings
 from dicomnode.segment.networks.three_nets import ThreeNets
 from dicomnode.segment.segmentation import Side
 from dicomnode.segment.sides import sides_of

@@ -84,4 +84,5 @@ class PatchUNetEnsemble(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Logits of the mean probability of the chosen members; image and logits as in the members."""
         mean = sum(torch.sigmoid(self.members[index](image).float()) for index in self.chosen)
-        return torch.logit(torch.as_tensor(mean) / len(self.chosen), eps=1e-6)
+        probability = (torch.as_tensor(mean) / len(self.chosen)).clamp(1e-6, 1 - 1e-6)
+        return torch.log(probability / (1 - probability))  # torch.logit, in words that converters know

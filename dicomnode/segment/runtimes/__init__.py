@@ -1,0 +1,1 @@
+"""Ways to run a network, and the choice of the fastest that agrees with the others."""
