@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from dicomnode.segment.segmentation import Region
@@ -203,11 +203,11 @@ def every_code() -> tuple[Code, ...]:
     return tuple(found)
 
 
-def private_scheme_identification() -> CodingSchemeIdentificationItem:
+def private_scheme_identification() -> Dataset:
     """Item of the Coding Scheme Identification Sequence that names our scheme (PS3.3 C.12.1.1.17)."""
-    return CodingSchemeIdentificationItem(
-        designator=PRIVATE_SCHEME,
-        name="dicomnode measurements of lung opacities",
-        version="1",
-        responsible_organization="dicomnode",
-    )
+    item = Dataset()
+    item.CodingSchemeDesignator = PRIVATE_SCHEME
+    item.CodingSchemeName = "dicomnode measurements of lung opacities"
+    item.CodingSchemeVersion = "1"
+    item.CodingSchemeResponsibleOrganization = "dicomnode"
+    return item

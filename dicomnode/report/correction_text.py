@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from highdicom.sr.value_types import ContentItem
-
 from dicomnode.report import codes
 from dicomnode.report.content import text
+from dicomnode.report.content_item import ContentItem
 from dicomnode.report.header import SeriesReference
 from dicomnode.report.provenance import Correction, EditedSegment
 from dicomnode.report.segments import EFFUSION, FINDINGS, LOBES, LUNGS

@@ -52,9 +52,9 @@ def write_pdf(
 def chapters(measurements: Measurements, provenance: Provenance) -> list[Chapter]:
     """The remarks of the report in its own words, and what made the numbers."""
     said = [
-        (str(item.ConceptNameCodeSequence[0].CodeMeaning), str(item.TextValue))
+        (item.name.meaning, item.text)
         for item in remarks(measurements, measurements_record(measurements))
-        if item.ValueType == "TEXT"
+        if item.name is not None and item.text is not None
     ]
     made = [
         f"Software: {provenance.software}",

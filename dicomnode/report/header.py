@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
 
 from dicomnode.report import codes
 from dicomnode.report.identity import Identity
@@ -122,9 +122,18 @@ def new_object(
 def _acquisition_equipment(identity: Identity) -> Dataset:
     """Item of the Contributing Equipment Sequence (PS3.3 C.12.1) that names what made the source."""
     item = Dataset()
-    item.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(codes.ACQUISITION_EQUIPMENT)]
+    item.PurposeOfReferenceCodeSequence = [code_item(codes.ACQUISITION_EQUIPMENT)]
     for keyword, value in identity.equipment.items():
         setattr(item, keyword, value)
+    return item
+
+
+def code_item(code: Code) -> Dataset:
+    """A code of ours as an item (PS3.3 8.8)."""
+    item = Dataset()
+    item.CodeValue = code.value
+    item.CodingSchemeDesignator = code.scheme_designator
+    item.CodeMeaning = code.meaning
     return item
 
 

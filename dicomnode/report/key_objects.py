@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from highdicom.sr import ImageContentItem
 from pydicom.sr.coding import Code
 
-from dicomnode.report import codes
-from dicomnode.report.content import CONTAINS, container, language_and_observer, text
+from dicomnode.report.content import container, image, language_and_observer, text, write_document
 from dicomnode.report.header import ObjectUids, SeriesReference, evidence, new_object
 from dicomnode.report.identity import Identity
-from dicomnode.report.part10 import write_part10
 
 KEY_OBJECT_SELECTION = "1.2.840.10008.5.1.4.1.1.88.59"
 KEY_OBJECT_TEMPLATE = "2010"
@@ -32,7 +29,7 @@ def write_key_objects(
 ) -> None:
     """Write a selection "Of Interest" of ``images``, from head to feet.
 
-    TID 2010 gives an image no concept name, which highdicom asks for.
+    TID 2010 gives an image no concept name.
     """
     dataset = new_object(uids, identity, kind="ko", modality="KO", description=description, software=software)
     dataset.ReferencedPerformedProcedureStepSequence = []
@@ -42,18 +39,9 @@ def write_key_objects(
         [
             *language_and_observer(),
             text(DESCRIPTION, SENTENCE),
-            *(
-                ImageContentItem(codes.SOURCE_IMAGE, *reference, relationship_type=CONTAINS)
-                for reference in images.instances
-            ),
+            *(image(*reference) for reference in images.instances),
         ],
         KEY_OBJECT_TEMPLATE,
         relationship=None,
     )
-    for item in root.ContentSequence:
-        if item.ValueType == "IMAGE":
-            del item.ConceptNameCodeSequence
-    for element in root:
-        if element.keyword != "RelationshipType":
-            dataset.add(element)
-    write_part10(path, dataset, identity.elements)
+    write_document(path, dataset, root, identity)

@@ -8,18 +8,14 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from dicomnode.report.codes import (
     ALGORITHM_NAME,
-    LANGUAGE,
     SOURCE_DESCRIPTION,
     SOURCE_KERNEL,
     TRACKING_IDENTIFIER,
 )
-from dicomnode.report.identity import Identity
-from dicomnode.report.part10 import write_part10
 from dicomnode.report.result_set import LanguageName
 
 CATALOGUES = Path(__file__).parent / "languages"
@@ -39,7 +35,8 @@ class Language:
     tag, name:
         RFC 5646 tag, and what the language calls itself.
     terms:
-        Whole labels.
+        Whole labels. Code meanings and text that is a label are translated; sentences made of numbers stay
+        English.
     patterns, parts:
         Labels with a gap ``{}``, and what may stand in it.
     """
@@ -60,6 +57,10 @@ class Language:
                 return translated.format(self.parts[found[1]])
         return english
 
+    def keeps(self, name: Code | None) -> bool:
+        """Whether the text of an item called ``name`` stays as it is: a name is no label."""
+        return name in _AS_IT_IS
+
     def knows(self, english: str) -> bool:
         """Whether the catalogue has a label."""
         return english in self.terms or self.of(english) != english
@@ -72,34 +73,3 @@ def language(name: LanguageName) -> Language | None:
         return None
     catalogue = tomllib.loads((CATALOGUES / f"{name}.toml").read_text(encoding="utf-8"))
     return Language(**catalogue)
-
-
-def write_document(path: Path, dataset: Dataset, identity: Identity, words: Language | None) -> None:
-    """Write a structured report, in ``words`` where there are any; ``identity`` must then be in UTF-8."""
-    if words is None:
-        write_part10(path, dataset, identity.elements)
-    else:
-        localize(dataset, words)
-        write_part10(path, dataset, identity.elements, encoding="utf8")
-
-
-def localize(item: Dataset, words: Language) -> None:
-    """Translate the labels of a content item and all below it in place.
-
-    Code meanings and text that is a label are translated; sentences made of numbers stay English.
-    """
-    for concept in (*item.get("ConceptNameCodeSequence", []), *item.get("ConceptCodeSequence", [])):
-        concept.CodeMeaning = words.of(str(concept.CodeMeaning))
-    if "TextValue" in item and not any(_is_named(item, name) for name in _AS_IT_IS):
-        item.TextValue = words.of(str(item.TextValue))
-    if _is_named(item, LANGUAGE):
-        (value,) = item.ConceptCodeSequence
-        value.CodeValue, value.CodeMeaning = words.tag, words.name
-    for child in item.get("ContentSequence", []):
-        localize(child, words)
-
-
-def _is_named(item: Dataset, concept: Code) -> bool:
-    names = item.get("ConceptNameCodeSequence") or [Dataset()]
-    found = names[0].get("CodeValue"), names[0].get("CodingSchemeDesignator")
-    return found == (concept.value, concept.scheme_designator)

@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from dicomnode.report.encoding import DEFAULT_ENCODING, ITEM, encode_data_element, explicit_buffer
+from dicomnode.report.encoding import ITEM, encode_data_element, explicit_buffer
 from dicomnode.report.uids import IMPLEMENTATION_CLASS_UID
 
 IMPLEMENTATION_VERSION_NAME = "DICOMNODE"
@@ -26,8 +26,6 @@ def write_part10(
     encoded: Mapping[int, bytes | Sequence[bytes]],
     transfer_syntax_uid: str = ExplicitVRLittleEndian,
     frames: Iterable[bytes] | None = None,
-    *,
-    encoding: str = DEFAULT_ENCODING,
 ) -> None:
     """Write ``dataset`` as a Part 10 file in Explicit VR Little Endian (PS3.10 7.1).
 
@@ -36,8 +34,7 @@ def write_part10(
     path:
         The file; it appears whole or not at all.
     dataset:
-        Our own elements with SOP Class and Instance UID; ASCII only, unless ``encoding`` is what
-        Specific Character Set says.
+        Our own elements with SOP Class and Instance UID; ASCII only.
     encoded:
         Whole elements by tag, already in Explicit VR Little Endian, large ones in pieces; they take
         precedence.
@@ -48,7 +45,7 @@ def write_part10(
         but what is among the elements.
     """
     elements: dict[int, bytes | Sequence[bytes]] = {
-        int(element.tag): encode_data_element(element, encoding) for element in dataset
+        int(element.tag): encode_data_element(element) for element in dataset
     }
     elements.update(encoded)
     meta = FileMetaDataset()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from highdicom.sr import CodedConcept
 from jpeg_ls import encode_array
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEGLSLossless
@@ -13,7 +12,14 @@ from pydicom.uid import JPEGLSLossless
 from dicomnode.assemble.orientation import AxisOrder
 from dicomnode.assemble.volume import Volume
 from dicomnode.report import codes
-from dicomnode.report.header import RESEARCH_USE, ObjectUids, instance_references, new_object, object_uids
+from dicomnode.report.header import (
+    RESEARCH_USE,
+    ObjectUids,
+    code_item,
+    instance_references,
+    new_object,
+    object_uids,
+)
 from dicomnode.report.identity import Identity
 from dicomnode.report.overlay import LEGEND_NAMES, OverlayPainter
 from dicomnode.report.part10 import write_part10
@@ -140,5 +146,5 @@ def _source(volume: Volume, z: int) -> Dataset:
     instance = volume.instances[z]
     (item,) = instance_references([(instance.sop_class_uid, instance.sop_instance_uid)])
     item.SpatialLocationsPreserved = "YES"
-    item.PurposeOfReferenceCodeSequence = [CodedConcept.from_code(codes.SOURCE_IMAGE)]
+    item.PurposeOfReferenceCodeSequence = [code_item(codes.SOURCE_IMAGE)]
     return item

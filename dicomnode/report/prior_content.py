@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from highdicom.sr import CompositeContentItem, DateContentItem
-from highdicom.sr.value_types import ContentItem
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
 
 from dicomnode.measure.course import Change, Course
 from dicomnode.report import codes
-from dicomnode.report.content import CONTAINS, bound, container, number, text
+from dicomnode.report.content import bound, composite, container, day, number, text
+from dicomnode.report.content_item import ContentItem
 from dicomnode.report.header import SeriesReference, evidence
 from dicomnode.report.prior_text import change_sentence, doubt_sentences, search_sentences
 from dicomnode.report.text import printed
@@ -23,7 +22,7 @@ def comparison(course: Course) -> ContentItem:
         codes.COMPARISON,
         [
             *(text(codes.COMPARISON_REMARK, sentence) for sentence in search_sentences(course)),
-            *(number(codes.DAYS_SINCE_ONSET, day, codes.DAY) for day in onset),
+            *(number(codes.DAYS_SINCE_ONSET, onset_day, codes.DAY) for onset_day in onset),
             *(_earlier(change) for change in course.changes),
         ],
     )
@@ -52,8 +51,8 @@ def _earlier(change: Change) -> ContentItem:
         codes.EARLIER_RESULT,
         [
             text(codes.COMPARISON_REMARK, change_sentence(change)),
-            DateContentItem(codes.STUDY_DATE, result.scan.study_date, CONTAINS),
-            CompositeContentItem(codes.EARLIER_RESULT, result.sop_class_uid, result.report_uid, CONTAINS),
+            day(codes.STUDY_DATE, result.scan.study_date),
+            composite(codes.EARLIER_RESULT, result.sop_class_uid, result.report_uid),
             number(codes.DAYS_BETWEEN, change.days, codes.DAY),
             *numbers,
             *(text(codes.COMPARISON_DOUBT, sentence) for sentence in doubt_sentences(change)),

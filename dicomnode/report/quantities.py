@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from highdicom.sr.value_types import ContentItem
 from pydicom.sr.coding import Code
 
 from dicomnode.report import codes
 from dicomnode.report.content import MODIFIER, bound, code, number
+from dicomnode.report.content_item import ContentItem
 from dicomnode.report.segments import LOBES, SIDES, Segment
 from dicomnode.segment.segmentation import REGIONS_OF_LOBE, Lobe
 

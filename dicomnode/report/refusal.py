@@ -9,7 +9,14 @@ from pydicom.dataset import Dataset
 
 from dicomnode.assemble.refusal import RefusalReason
 from dicomnode.report import codes
-from dicomnode.report.content import complete_document, container, language_and_observer, text, uid
+from dicomnode.report.content import (
+    complete_document,
+    container,
+    language_and_observer,
+    text,
+    uid,
+    write_document,
+)
 from dicomnode.report.errors import ReportError
 from dicomnode.report.header import (
     RESEARCH_USE,
@@ -21,7 +28,6 @@ from dicomnode.report.header import (
 )
 from dicomnode.report.identity import Identity, read_header, text_value, verify_identity
 from dicomnode.report.language import language as catalogue
-from dicomnode.report.language import write_document
 from dicomnode.report.refusal_page import draw_refusal_page
 from dicomnode.report.result_set import DocumentReference, LanguageName, ResultKind, ResultSet
 from dicomnode.report.secondary_capture import SECONDARY_CAPTURE_STORAGE, write_secondary_capture
@@ -117,12 +123,12 @@ def build_refusal(
         ],
         relationship=None,
     )
-    complete_document(dataset, root, evidence(identity.study_instance_uid, sources), predecessor)
+    complete_document(dataset, evidence(identity.study_instance_uid, sources), predecessor)
     out.mkdir(parents=True, exist_ok=True)
     path, sc_path = out / "refusal.dcm", out / "sc.dcm"
     words = catalogue(language)
     spoken = identity if words is None else Identity.from_source(filed[0], in_utf8=True)
-    write_document(path, dataset, spoken, words)
+    write_document(path, dataset, root, spoken, words)
     sc = object_uids(SECONDARY_CAPTURE_STORAGE, "refusal page", origin)
     names = [series.series_instance_uid for series in sources]
     write_secondary_capture(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from highdicom.sr.value_types import ContentItem
-
 from dicomnode.measure.measurements import Measurements
 from dicomnode.measure.scores import Comparison, Scores
 from dicomnode.report import codes
 from dicomnode.report.certainty_text import certainty_sentences, probability_above
 from dicomnode.report.content import text
+from dicomnode.report.content_item import ContentItem
 from dicomnode.report.header import RESEARCH_USE
 from dicomnode.report.quality_text import flag_sentence, image_quality
 from dicomnode.report.separate_lesions import lesion_sentence

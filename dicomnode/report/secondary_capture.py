@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from highdicom.sr import CodedConcept
 from PIL import Image
 from pydicom.dataset import Dataset
 
 from dicomnode.report import codes
 from dicomnode.report.encoding import encode_element
-from dicomnode.report.header import RESEARCH_USE, ObjectUids, SeriesReference, instance_references, new_object
+from dicomnode.report.header import (
+    RESEARCH_USE,
+    ObjectUids,
+    SeriesReference,
+    code_item,
+    instance_references,
+    new_object,
+)
 from dicomnode.report.identity import Identity
 from dicomnode.report.part10 import write_part10
 
@@ -71,7 +77,7 @@ def write_secondary_capture(
 
 def _source_images(sources: Sequence[SeriesReference]) -> list[Dataset]:
     items = instance_references(instance for series in sources for instance in series.instances)
-    purpose = CodedConcept.from_code(codes.SOURCE_IMAGE)
+    purpose = code_item(codes.SOURCE_IMAGE)
     for item in items:
         item.SpatialLocationsPreserved = "NO"
         item.PurposeOfReferenceCodeSequence = [purpose]

@@ -14,9 +14,7 @@ import numpy as np
 from highdicom import AlgorithmIdentificationSequence
 from highdicom.color import CIELabColor
 from highdicom.seg import SegmentDescription
-from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
-from pydicom.sr.coding import Code
 from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import format_number_as_ds
 
@@ -24,7 +22,7 @@ from dicomnode.assemble.volume import SourceInstance, Volume
 from dicomnode.report import codes
 from dicomnode.report.encoding import encode_dataset, encode_element, encode_sequence
 from dicomnode.report.errors import ReportError
-from dicomnode.report.header import ObjectUids, instance_references, new_object
+from dicomnode.report.header import ObjectUids, code_item, instance_references, new_object
 from dicomnode.report.identity import Identity
 from dicomnode.report.part10 import write_part10
 from dicomnode.report.segments import Segment
@@ -172,11 +170,11 @@ def describe_segment(
     )
     if segment.laterality is not None:
         description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [
-            CodedConcept.from_code(segment.laterality)
+            code_item(segment.laterality)
         ]
     if segment.region is not None and segment.region.laterality is not None and segment.finding:
         description.AnatomicRegionSequence[0].AnatomicRegionModifierSequence = [
-            CodedConcept.from_code(segment.region.laterality)
+            code_item(segment.region.laterality)
         ]
     return description
 
@@ -199,8 +197,10 @@ def shared_groups(volume: Volume) -> Dataset:
 
 def derivations(volume: Volume, slices: Sequence[int]) -> dict[int, bytes]:
     """The encoded derivation image of each slice, by its index."""
-    purpose = encode_dataset(coded(codes.SOURCE_IMAGE))
-    derivation_code = encode_sequence(DERIVATION_CODE, [encode_dataset(coded(codes.SEGMENTATION_DERIVATION))])
+    purpose = encode_dataset(code_item(codes.SOURCE_IMAGE))
+    derivation_code = encode_sequence(
+        DERIVATION_CODE, [encode_dataset(code_item(codes.SEGMENTATION_DERIVATION))]
+    )
     return {z: derivation(volume.instances[z], purpose, derivation_code) for z in slices}
 
 
@@ -231,11 +231,6 @@ def position(volume: Volume, z: int) -> bytes:
 def one_item(tag: int, item: bytes) -> bytes:
     """A sequence of one item."""
     return encode_sequence(tag, [item])
-
-
-def coded(code: Code) -> CodedConcept:
-    """A code as an item."""
-    return CodedConcept.from_code(code)
 
 
 def decimal(value: float) -> str:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from highdicom.sr.value_types import ContentItem
-
 from dicomnode.report import codes
 from dicomnode.report.content import MODIFIER, code, number
+from dicomnode.report.content_item import ContentItem
 from dicomnode.report.segments import LOBES, LUNGS, Segment
 
 SITES = {segment.key: segment for segment in (*LUNGS, *LOBES)}

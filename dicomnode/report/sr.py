@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from highdicom.sr.value_types import ContentItem
 from pydicom.sr.coding import Code
 
 from dicomnode.measure.course import Course
@@ -22,11 +21,13 @@ from dicomnode.report.content import (
     segment_reference,
     text,
     uid,
+    write_document,
 )
+from dicomnode.report.content_item import ContentItem
 from dicomnode.report.correction_text import correction_remarks, edited_series
 from dicomnode.report.header import ObjectUids, SeriesReference, evidence, new_object
 from dicomnode.report.identity import Identity
-from dicomnode.report.language import Language, write_document
+from dicomnode.report.language import Language
 from dicomnode.report.prior_content import comparison, earlier_reports
 from dicomnode.report.provenance import Provenance
 from dicomnode.report.quantities import numbers_of, quantities_of, region_scores
@@ -101,10 +102,10 @@ def write_sr(
         source,
         *edited_series(provenance.correction),
     ]
-    complete_document(dataset, root, evidence(identity.study_instance_uid, references), predecessor)
+    complete_document(dataset, evidence(identity.study_instance_uid, references), predecessor)
     if course and course.changes:
         dataset.PertinentOtherEvidenceSequence = earlier_reports(course)
-    write_document(path, dataset, identity, words)
+    write_document(path, dataset, root, identity, words)
 
 
 def _values(segment: Segment, record: dict[str, Any]) -> dict[str, Any]:
