@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,11 @@ from scipy import ndimage
 
 from dicomnode.assemble.orientation import AxisOrder
 from dicomnode.assemble.volume import Volume
+from dicomnode.report.planes import patient_box
 from dicomnode.segment.segmentation import Label, Segmentation
 
 Bytes = NDArray[np.uint8]
+V = TypeVar("V", np.uint8, np.float32)
 
 STEP_MM = 1.3
 """About the edge of a cell; the grid has whole pixels and slices, so cells are a little off it."""
@@ -32,9 +35,9 @@ class LungGrid:
     Parameters
     ----------
     lung, lesion:
-        How much of each cell is lung with its lesions, and how much GGO or consolidation, 0 to 255.
+        How much of each cell is lung with its lesions, 0 to 254, and how much GGO or consolidation, 0 to 255.
     vessel:
-        How much of each cell is soft tissue of the lung that is no lesion: vessels, mostly.
+        How much of each cell is soft tissue of the lung that is no lesion, 0 to 254: vessels, mostly.
     density:
         Mean attenuation of a cell's lesion from :data:`DENSITY_LOW_HU` (0) to :data:`DENSITY_HIGH_HU` (255).
     parts:
@@ -62,10 +65,9 @@ class LungGrid:
         parts = order.to_patient(segmentation.lobes) if segmentation.has_lobes else sides
         spacing = order.patient_spacing(volume.spacing_mm)
         steps = [max(1, round(STEP_MM / mm)) for mm in spacing]
-        box = _box(labels)
-        if box is None:
+        if not segmentation.lung[segmentation.box].any():
             return None
-        z, y, x = box
+        z, y, x = box = [slice(*edges) for edges in patient_box(order, segmentation)]
         lengths = (part.stop - part.start for part in box)
         shape = [-(-length // step) + 2 * _MARGIN for length, step in zip(lengths, steps, strict=True)]
         lung, lesion, vessel, density = (np.zeros(shape, np.uint8) for _ in range(4))
@@ -83,48 +85,35 @@ class LungGrid:
         return cls(lung, lesion, vessel, _smooth(density, lesion), corner_parts, corner_sides, cell_mm)
 
 
-def _box(labels: Bytes) -> tuple[slice, slice, slice] | None:
-    """The lungs' box; None where there is none."""
-    seen = np.zeros(labels.shape[1:], np.bool_)
-    layers = []
-    for number, plane in enumerate(labels):
-        inside = plane > 0
-        if inside.any():
-            layers.append(number)
-            seen |= inside
-    if not layers:
-        return None
-    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
-    return (
-        slice(layers[0], layers[-1] + 1),
-        slice(int(rows[0]), int(rows[-1]) + 1),
-        slice(int(columns[0]), int(columns[-1]) + 1),
-    )
-
-
 def _cells(hu: NDArray[np.int16], labels: Bytes, steps: list[int]) -> tuple[Bytes, ...]:
     """Coverage by lung, by lesion, by vessels, and the lesion's density of one layer of cells."""
-    lung = np.zeros(labels.shape[1:], np.float32)
-    lesion, vessel, weighted = lung.copy(), lung.copy(), lung.copy()
-    scale = 255.0 / (DENSITY_HIGH_HU - DENSITY_LOW_HU)
+    scale = np.float32(255.0 / (DENSITY_HIGH_HU - DENSITY_LOW_HU))
+    lung, vessel, lesion, weighted = [], [], [], []
     for plane, mask in zip(hu, labels, strict=True):
+        lung.append(_coverage((mask > 0) & (mask != Label.EFFUSION), steps))
+        vessel.append(_coverage((mask == Label.NORMAL_LUNG) & (plane > VESSEL_HU), steps))
         is_lesion = (mask == Label.GROUND_GLASS) | (mask == Label.CONSOLIDATION)
-        lung += (mask > 0) & (mask != Label.EFFUSION)
-        vessel += (mask == Label.NORMAL_LUNG) & (plane > VESSEL_HU)
         if is_lesion.any():
-            lesion += is_lesion
-            weighted += np.where(is_lesion, np.clip((plane - np.float32(DENSITY_LOW_HU)) * scale, 0, 255), 0)
-    layers = np.float32(len(labels))
-    whole, ill, blood, dense = (_mean(part / layers, steps) for part in (lung, lesion, vessel, weighted))
-    density = np.divide(dense, ill, out=np.zeros_like(dense), where=ill > 0)
-    coverages = ((part * 255).astype(np.uint8) for part in (whole, ill, blood))
-    return (*coverages, np.rint(density).astype(np.uint8))
+            lesion.append(_mean(is_lesion.astype(np.float32), steps))
+            values = np.clip(plane, DENSITY_LOW_HU, DENSITY_HIGH_HU) - np.float32(DENSITY_LOW_HU)
+            weighted.append(_mean(values * is_lesion, steps))
+    layers = len(labels)
+    whole, blood = (np.add.reduce(parts, dtype=np.uint16) // layers for parts in (lung, vessel))
+    nothing = np.zeros(whole.shape, np.float32)
+    ill, dense = (sum(parts, start=nothing) for parts in (lesion, weighted))
+    density = np.divide(dense, ill, out=np.zeros_like(nothing), where=ill > 0)
+    cells = whole, ill * np.float32(255 / layers), blood, np.rint(density * scale)
+    return tuple(cell.astype(np.uint8) for cell in cells)
 
 
-def _mean(plane: NDArray[np.float32], steps: list[int]) -> NDArray[np.float32]:
+def _coverage(mask: NDArray[np.bool_], steps: list[int]) -> Bytes:
+    """How much of each block is in the mask, 0 to 254, so that a half is a whole number."""
+    return _mean(mask.view(np.uint8) * np.uint8(254), steps)
+
+
+def _mean(plane: NDArray[V], steps: list[int]) -> NDArray[V]:
     """Mean of blocks of rows and columns; the last ones may be smaller."""
-    image = Image.fromarray(np.ascontiguousarray(plane)).reduce((steps[2], steps[1]))
-    return np.asarray(image)
+    return np.asarray(Image.fromarray(np.ascontiguousarray(plane)).reduce((steps[2], steps[1])))
 
 
 def _smooth(density: Bytes, lesion: Bytes) -> Bytes:

@@ -54,6 +54,6 @@ def write_overview(
     if course:
         draw_alarm(canvas, course, RIGHT, BOTTOM + lower + 30, RIGHT - column_left(2))
     partial = path.with_name(path.name + ".partial")
-    canvas.image.save(partial, format="PNG", optimize=False)
+    canvas.image.save(partial, format="PNG", compress_level=1)  # level 6: three times as long, 12 % less
     partial.replace(path)
     return canvas.page()

@@ -66,11 +66,11 @@ class PatientView:
         self._hu = self._order.to_patient(volume.hu)
         self._labels = self._order.to_patient(segmentation.labels)
         self.spacing_mm = self._order.patient_spacing(volume.spacing_mm)
-        self._ggo_area = _areas(self._labels, lambda labels: labels == Label.GROUND_GLASS)
-        consolidation = _areas(self._labels, lambda labels: labels == Label.CONSOLIDATION)
-        self._lung_area = _areas(self._labels, lambda labels: labels > 0)
-        self._lesion_area = [a + b for a, b in zip(self._ggo_area, consolidation, strict=True)]
-        self.box = _extent(self._lung_area[0]), _extent(self._lung_area[1]), _extent(self._lung_area[2])
+        self.box = patient_box(self._order, segmentation)
+        self._ggo_area = _areas(self._labels, self.box, lambda labels: labels == Label.GROUND_GLASS)
+        dense = _areas(self._labels, self.box, lambda labels: labels == Label.CONSOLIDATION)
+        self._lung_area = _areas(self._labels, self.box, lambda labels: labels > 0)
+        self._lesion_area = [a + b for a, b in zip(self._ggo_area, dense, strict=True)]
 
     def profile(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Pixels of GGO, of lesion and of lung on each axial slice, from feet to head."""
@@ -208,20 +208,30 @@ def _tint(picture: Image.Image, mask: Image.Image, rgb: tuple[int, int, int], op
 
 
 def _areas(
-    labels: NDArray[np.uint8], select: Callable[[NDArray[np.uint8]], NDArray[np.bool_]]
+    labels: NDArray[np.uint8],
+    box: tuple[tuple[int, int], ...],
+    select: Callable[[NDArray[np.uint8]], NDArray[np.bool_]],
 ) -> list[NDArray[np.int64]]:
     """Selected voxels on each plane along the three axes; slice by slice, for the cache's sake."""
     areas = [np.zeros(n, dtype=np.int64) for n in labels.shape]
-    for index, plane in enumerate(labels):
-        rows = np.count_nonzero(selected := select(plane), axis=1)
-        areas[0][index] = rows.sum()
-        areas[1] += rows
-        if areas[0][index]:
-            areas[2] += np.count_nonzero(selected, axis=0)
+    z, y, x = (slice(*edges) for edges in box)
+    for index in range(z.start, z.stop):
+        selected = select(labels[index, y, x])
+        if selected.any():
+            rows = np.count_nonzero(selected, axis=1)
+            areas[0][index] = rows.sum()
+            areas[1][y] += rows
+            areas[2][x] += np.add.reduce(selected.view(np.uint8), axis=0, dtype=np.uint16)
     return areas
 
 
-def _extent(area: NDArray[np.integer]) -> tuple[int, int]:
-    """First and one past the last index with lung; everything where there is none."""
-    filled = np.flatnonzero(area)
-    return (int(filled[0]), int(filled[-1]) + 1) if filled.size else (0, len(area))
+def patient_box(order: AxisOrder, segmentation: Segmentation) -> tuple[tuple[int, int], ...]:
+    """First index with lung along each axis of the patient, and one past the last; all without lung."""
+    edges = []
+    for axis, array_axis in enumerate(order.axes):
+        size, part = segmentation.labels.shape[array_axis], segmentation.box[array_axis]
+        first, last = (part.start, part.stop) if part.stop else (0, size)
+        edges.append(
+            (int(size - last), int(size - first)) if axis in order.flips else (int(first), int(last))
+        )
+    return tuple(edges)

@@ -56,7 +56,8 @@ def density_colours() -> Bytes:
 def render_lungs(grid: LungGrid, view: View, pixels_per_mm: float) -> Image.Image:
     """Draw the lungs as seen from ``view``; the picture is as large as the grid."""
     lung, lesion, vessel, density = (
-        facing(part, view) for part in (grid.lung, grid.lesion, grid.vessel, grid.density)
+        np.ascontiguousarray(facing(part, view))
+        for part in (grid.lung, grid.lesion, grid.vessel, grid.density)
     )
     step_mm, row_mm, column_mm = view_spacing(grid, view)
     picture = np.empty((*lung.shape[1:], 3), np.float32)
@@ -107,21 +108,22 @@ def _composite(
     coverage = np.arange(256) * (step_mm / 255)
     of_lesion, of_vessel = _absorbed(coverage / _OPAQUE_MM), _absorbed(coverage / _VESSEL_MM)
     shape = lesion.shape[1:]
-    through = np.ones(shape, np.float32)
-    colour = np.zeros((*shape, 3), np.float32)
-    weight, depth = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    veins = np.zeros(shape, np.float32)
+    size = shape[0] * shape[1]
+    through, colour = np.ones(size, np.float32), np.zeros((size, 3), np.float32)
+    weight, depth, veins = (np.zeros(size, np.float32) for _ in range(3))
     for number, (ill, blood, dense) in enumerate(zip(lesion, vessel, density, strict=True)):
-        if blood.any():
-            part = through * of_vessel[blood]
-            veins += part
-            through = through - part
-        if ill.any():
-            part = through * of_lesion[ill]
-            colour += part[..., None] * colours[dense]
-            weight += part
-            depth += part * number
-            through = through - part
+        if (there := np.flatnonzero(blood)).size:
+            part = through[there] * of_vessel[blood.reshape(-1)[there]]
+            veins[there] += part
+            through[there] -= part
+        if (there := np.flatnonzero(ill)).size:
+            part = through[there] * of_lesion[ill.reshape(-1)[there]]
+            colour[there] += part[:, None] * colours[dense.reshape(-1)[there]]
+            weight[there] += part
+            depth[there] += part * number
+            through[there] -= part
+    weight, depth, veins, through = (part.reshape(shape) for part in (weight, depth, veins, through))
+    colour = colour.reshape(*shape, 3)
     hit = weight > 0.02
     mean = np.divide(depth, weight, out=np.zeros_like(depth), where=hit)
     _, light = lit(mean * np.float32(step_mm), hit, pixel_mm, 1.2)
