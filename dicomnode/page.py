@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from dicomnode.analysis import Working
 from dicomnode.analysis_loop import AnalysisLoop
 from dicomnode.config import FHIR_NAME, Config
+from dicomnode.config_sections import LOOPBACK
+from dicomnode.deliver.peer import Peer
+from dicomnode.deliver.sender import send_files
 from dicomnode.housekeeping import Overdue
 from dicomnode.spool.browsing import Browser
 from dicomnode.spool.spool import LEDGER_NAME, Spool
@@ -15,10 +19,15 @@ from dicomnode.web.doorkeeper import AccessRules, Doorkeeper
 from dicomnode.web.health import health_routes
 from dicomnode.web.live import Live
 from dicomnode.web.now_page import Disk, NowPage, Worker
+from dicomnode.web.pictures import Pictures
+from dicomnode.web.series_page import SeriesPage
+from dicomnode.web.series_pictures import SeriesPictures
 from dicomnode.web.site import Pages, Route, Site, log_out
 
-NAVIGATION = (("/", "Now"),)
+NAVIGATION = (("/", "Now"), ("/search", "Search"), ("/models", "Models"))
 NOT_WORKING = Working("")
+CALLING_AE_TITLE = "DICOMNODE-PAGE"
+EVERY_ADDRESS = ("0.0.0.0", "::", "")
 
 
 class NodePage:
@@ -54,6 +63,7 @@ class NodePage:
             web.token.get_secret_value(), [str(one) for one in web.proxy_addresses], web.proxy_user_header
         )
         doorkeeper = Doorkeeper(rules)
+        self._pictures = quick, thorough = Pictures(), Pictures()
         pages = Pages(NAVIGATION, has_login=doorkeeper.asks_for_token)
         self.site = Site(
             doorkeeper,
@@ -62,6 +72,16 @@ class NodePage:
                 *health_routes(exposition, alive, readiness),
                 Route("POST", "/logout", log_out),
                 *NowPage(pages, self._browser, spool.ledger, self.live, self).routes,
+                *SeriesPage(
+                    pages,
+                    self._browser,
+                    spool.ledger,
+                    spool.directory,
+                    self._pictures,
+                    self._send,
+                    int(config.node.max_instance_mb * 1e6),
+                ).routes,
+                *SeriesPictures(pages, self._browser, spool.directory, quick, thorough).routes,
             ],
         )
 
@@ -71,6 +91,8 @@ class NodePage:
 
     def end(self) -> None:
         """Nobody asks any more."""
+        for pictures in self._pictures:
+            pictures.stop()
         self._browser.close()
 
     @property
@@ -121,6 +143,16 @@ class NodePage:
                 )
             )
         return found
+
+    def _send(self, path: Path) -> str | None:
+        """Over the front door, so that an upload is treated as any other instance."""
+        node = self._config.node
+        if node.tls is not None:
+            return "it takes TLS only; send the segmentation from the viewer"
+        host = LOOPBACK[0] if node.host in EVERY_ADDRESS else node.host
+        peer = Peer(node.ae_title, host, node.port, CALLING_AE_TITLE)
+        (outcome,) = send_files([path], peer)
+        return None if outcome.ok else outcome.error
 
     def disk(self) -> Disk:
         """Room for instances."""
