@@ -14,7 +14,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from dicomnode.assemble.headers import SliceHeader, read_header
-from dicomnode.assemble.pixels import read_stored_values, to_hounsfield
+from dicomnode.assemble.pixels import read_hounsfield
 from dicomnode.measure.distribution import HIGHEST_HU, LOWEST_HU
 from dicomnode.measure.distribution import lung_histogram as histogram_of
 
@@ -144,7 +144,7 @@ def read_slice(path: Path) -> tuple[SliceHeader, NDArray[np.int16]]:
     if header.rows is None or header.columns is None or header.rescale_slope is None:
         raise PictureError("the slice is no CT image")
     hu = np.empty((header.rows, header.columns), np.int16)
-    to_hounsfield(read_stored_values(header), header, hu)
+    read_hounsfield(header, hu)
     return header, hu
 
 

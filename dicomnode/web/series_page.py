@@ -116,8 +116,9 @@ class SeriesPage:
     def _correct(self, call: Call) -> Response:
         """An edited segmentation: looked at, then sent to the node as a viewer would send it."""
         source = self._browser.show(call.words["series"]).series
-        with tempfile.TemporaryDirectory(prefix="page-", dir=self._directory) as folder:
-            path = Path(folder) / "edited.dcm"
+        # A crash leaves nothing behind: the spool sweeps this folder at its start.
+        with tempfile.NamedTemporaryFile(dir=self._directory / "incoming", suffix=".part") as file:
+            path = Path(file.name)
             call.request.body.save(path, self._maximum_bytes)
             try:
                 head, _ = self._pictures[-1].ask({"draw": "head", "path": str(path)}, keep=False)
