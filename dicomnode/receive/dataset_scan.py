@@ -20,6 +20,7 @@ MAXIMUM_DEPTH = 64
 MAXIMUM_ELEMENTS = 1_000_000  # ten times those of a large segmentation; a second of work
 MAXIMUM_INFLATED_BYTES = 256 << 20
 
+_FIRST_LOOK_BYTES = 8 << 10
 _INFLATE_PIECE_BYTES = 1 << 20
 _inflating = threading.Lock()  # one at a time: small deflated data sets can inflate to a lot of memory
 
@@ -96,40 +97,66 @@ def scan_dataset(data: bytes | memoryview, transfer_syntax_uid: str) -> DatasetI
         If an element runs past the end (the data set is truncated), if one of the UIDs is missing, if
         sequences are nested absurdly deep, or if there are absurdly many elements.
     """
-    if transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN:
+    if _is_deflated(transfer_syntax_uid):
         with _inflating:
             return _identity(_inflate(data), transfer_syntax_uid)
     return _identity(data, transfer_syntax_uid)
 
 
+class ArrivingScan:
+    """Looks through a data set while it arrives, so that little is left to look at when it is whole.
+
+    The outcome is that of :func:`scan_dataset` on the whole; a test holds both equal.
+    """
+
+    def __init__(self, transfer_syntax_uid: str) -> None:
+        self._transfer_syntax_uid = transfer_syntax_uid
+        self._scanner = None if _is_deflated(transfer_syntax_uid) else _scanner(transfer_syntax_uid)
+        self._offset = 0
+        self._worth_looking_at = _FIRST_LOOK_BYTES
+
+    def advance(self, data: memoryview) -> None:
+        """Walk over the elements that are whole; ``data`` is all that has come so far."""
+        if self._scanner is None or len(data) < self._worth_looking_at:
+            return
+        self._worth_looking_at = 2 * len(data)  # a sequence that isn't whole is walked over again
+        self._offset = self._scanner.advance(data, self._offset)
+
+    def finish(self, data: memoryview) -> DatasetIdentity:
+        """Which instance the whole data set is.
+
+        Raises
+        ------
+        UnreadableDatasetError
+            As :func:`scan_dataset` does.
+        """
+        if self._scanner is None:
+            return scan_dataset(data, self._transfer_syntax_uid)
+        return self._scanner.identity(data, self._offset)
+
+
 def _identity(data: bytes | bytearray | memoryview, transfer_syntax_uid: str) -> DatasetIdentity:
-    scanner = _Scanner(
-        memoryview(data),
+    return _scanner(transfer_syntax_uid).identity(memoryview(data), 0)
+
+
+def _scanner(transfer_syntax_uid: str) -> _Scanner:
+    return _Scanner(
         explicit=transfer_syntax_uid != IMPLICIT_VR_LITTLE_ENDIAN,
         byte_order=">" if transfer_syntax_uid == EXPLICIT_VR_BIG_ENDIAN else "<",
     )
-    scanner.elements(0, top=True)
-    for uid, name in _NAMES.items():
-        if not scanner.uids.get(uid):
-            raise UnreadableDatasetError(f"no {name} in the data set")
-    uids = scanner.uids
-    return DatasetIdentity(
-        uids["sop_class_uid"],
-        uids["sop_instance_uid"],
-        uids["study_instance_uid"],
-        uids["series_instance_uid"],
-        PatientElements(**scanner.patient),
-        position_mm(scanner.plane.get("position"), scanner.plane.get("orientation")),
-    )
+
+
+def _is_deflated(transfer_syntax_uid: str) -> bool:
+    return transfer_syntax_uid == DEFLATED_EXPLICIT_VR_LITTLE_ENDIAN
 
 
 class _Scanner:
-    def __init__(self, data: memoryview, *, explicit: bool, byte_order: str) -> None:
+    def __init__(self, *, explicit: bool, byte_order: str) -> None:
         self.uids: dict[str, str] = {}
         self.patient: dict[str, bytes] = {}
         self.plane: dict[str, list[str]] = {}
-        self._data = data
-        self._end = len(data)
+        self._data = memoryview(b"")
+        self._end = 0
         self._explicit = explicit
         self._tag = struct.Struct(byte_order + "HH").unpack_from
         self._short = struct.Struct(byte_order + "H").unpack_from
@@ -137,28 +164,68 @@ class _Scanner:
         self._depth = 0
         self._elements_left = MAXIMUM_ELEMENTS
 
-    def elements(self, offset: int, *, top: bool = False) -> int:
-        """Walk over elements up to the end of the data or of the item; returns the offset after it."""
+    def advance(self, data: memoryview, offset: int) -> int:
+        """Walk over the top-level elements that are whole; the offset of the first that isn't."""
+        self._data, self._end = data, len(data)
+        while offset < self._end:
+            elements_left, explicit = self._elements_left, self._explicit
+            try:
+                offset = self._top_element(offset)
+            except UnreadableDatasetError:  # the rest may not have come yet
+                self._elements_left, self._explicit, self._depth = elements_left, explicit, 0
+                break
+        self._data = memoryview(b"")
+        return offset
+
+    def identity(self, data: memoryview, offset: int) -> DatasetIdentity:
+        """Walk over the top-level elements from ``offset`` to the end; which instance it is."""
+        self._data, self._end = data, len(data)
+        while offset < self._end:
+            offset = self._top_element(offset)
+        self._data = memoryview(b"")
+        for uid, name in _NAMES.items():
+            if not self.uids.get(uid):
+                raise UnreadableDatasetError(f"no {name} in the data set")
+        return DatasetIdentity(
+            self.uids["sop_class_uid"],
+            self.uids["sop_instance_uid"],
+            self.uids["study_instance_uid"],
+            self.uids["series_instance_uid"],
+            PatientElements(**self.patient),
+            position_mm(self.plane.get("position"), self.plane.get("orientation")),
+        )
+
+    def _top_element(self, offset: int) -> int:
+        """Note what identifies the instance; the offset after the element."""
+        tag, vr, length, offset = self._header(offset)
+        if length == _UNDEFINED:
+            return self._undefined_length(offset, vr)
+        self._check_length(tag, length, offset)
+        if tag in _UIDS:
+            self.uids[_UIDS[tag]] = _text(self._data[offset : offset + length])
+        elif tag in _PATIENT_ELEMENTS and length <= _LONGEST_PATIENT_ELEMENT:
+            self.patient[_PATIENT_ELEMENTS[tag]] = bytes(self._data[offset : offset + length])
+        elif tag in _PLANE_ELEMENTS and length <= _LONGEST_PLANE_ELEMENT:
+            text = _text(self._data[offset : offset + length])
+            self.plane[_PLANE_ELEMENTS[tag]] = text.split("\\")
+        return offset + length
+
+    def _item(self, offset: int) -> int:
+        """Walk over the elements of an item of undefined length; returns the offset after it."""
         while offset < self._end:
             tag, vr, length, offset = self._header(offset)
-            if tag == _ITEM_END and not top:
+            if tag == _ITEM_END:
                 return offset
             if length == _UNDEFINED:
                 offset = self._undefined_length(offset, vr)
                 continue
-            if length > self._end - offset:
-                raise UnreadableDatasetError(f"truncated in element ({tag >> 16:04X},{tag & 0xFFFF:04X})")
-            if top and tag in _UIDS:
-                self.uids[_UIDS[tag]] = _text(self._data[offset : offset + length])
-            elif top and tag in _PATIENT_ELEMENTS and length <= _LONGEST_PATIENT_ELEMENT:
-                self.patient[_PATIENT_ELEMENTS[tag]] = bytes(self._data[offset : offset + length])
-            elif top and tag in _PLANE_ELEMENTS and length <= _LONGEST_PLANE_ELEMENT:
-                text = _text(self._data[offset : offset + length])
-                self.plane[_PLANE_ELEMENTS[tag]] = text.split("\\")
+            self._check_length(tag, length, offset)
             offset += length
-        if not top:
-            raise UnreadableDatasetError("truncated inside a sequence item")
-        return offset
+        raise UnreadableDatasetError("truncated inside a sequence item")
+
+    def _check_length(self, tag: int, length: int, offset: int) -> None:
+        if length > self._end - offset:
+            raise UnreadableDatasetError(f"truncated in element ({tag >> 16:04X},{tag & 0xFFFF:04X})")
 
     def _header(self, offset: int) -> tuple[int, bytes, int, int]:
         """Tag, VR, length, offset of the value."""
@@ -201,7 +268,7 @@ class _Scanner:
             if tag != _ITEM:
                 raise UnreadableDatasetError("something else than an item inside a sequence")
             if length == _UNDEFINED:
-                offset = self.elements(offset)
+                offset = self._item(offset)
             elif length > self._end - offset:
                 raise UnreadableDatasetError("truncated inside a sequence item")
             else:

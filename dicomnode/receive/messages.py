@@ -25,6 +25,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.dimse_primitives import C_STORE, N_EVENT_REPORT
+from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.service_class import StorageServiceClass
 from pynetdicom.sop_class import uid_to_service_class
 
@@ -37,6 +38,7 @@ LOGGER = logging.getLogger(__name__)
 # The longest has six UIDs and some AE titles; an N-ACTION's list is in its data set.
 MAXIMUM_COMMAND_SET_BYTES = 16 * 1024
 
+_VALUE_AT = 11  # message control header and fragment in such a PDU (PS3.8 9.3.5)
 _INVALID_PDU = "Evt19"  # events of PS3.8 9.2.2: the state machine aborts the association
 
 
@@ -66,6 +68,7 @@ class BoundedMessages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom
         self._number = number
         self._refused = refused
         self._news = threading.Event()
+        self._is_serving = False
         self._sending = threading.Lock()
         self._notification_ids = itertools.cycle(range(1, 1 << 16))
         self._notification_answers: queue.SimpleQueue[N_EVENT_REPORT] = queue.SimpleQueue()
@@ -76,6 +79,11 @@ class BoundedMessages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom
     def is_full(self) -> bool:
         """Whether a request waits for the one before it to be answered."""
         return not self.msg_queue.empty()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being received or waits for its answer; for the thread that receives."""
+        return self.message is None and self.msg_queue.empty() and not self._is_serving
 
     def receive_primitive(self, primitive: Any) -> None:
         """Add a P-DATA to the message that is being received; abort the association if that can't be."""
@@ -95,10 +103,14 @@ class BoundedMessages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom
     def get_msg(self, block: bool = False) -> tuple[Any, Any]:
         """The next message, but for those C-STORE requests that pynetdicom wouldn't answer; they are here."""
         if not block:  # asked by the thread that serves the association, again and again
+            self._is_serving = False
             self._wait_for_news()
+            self._is_serving = True  # before the queue can become empty: is_idle is asked meanwhile
         context_id, message = super().get_msg(block)
         if message is not None:
             self.last_request_at = time.monotonic()
+        else:
+            self._is_serving = False
         if isinstance(message, N_EVENT_REPORT) and message.MessageIDBeingRespondedTo is not None:
             self._notification_answers.put(message)
             return None, None
@@ -118,6 +130,16 @@ class BoundedMessages(DIMSEServiceProvider):  # type: ignore[misc]  # pynetdicom
         self.dul._idle_timer.restart()
         with self._sending:  # the fragments of two messages must not be mixed
             super().send_msg(primitive, context_id)
+
+    def send_encoded(self, pdu: bytes, context_id: int) -> None:
+        """Send a message that is one P-DATA-TF PDU with one value; only for the thread of the upper layer."""
+        with self._sending:
+            if self.dul.to_provider_queue.empty():
+                self.dul.socket.send(pdu)
+                return
+            primitive = P_DATA()  # after what is waiting to be said
+            primitive.presentation_data_value_list.append((context_id, pdu[_VALUE_AT:]))
+            self.dul.send_pdu(primitive)
 
     def notify(self, request: N_EVENT_REPORT, context_id: int, seconds: float) -> N_EVENT_REPORT | None:
         """Send a notification from another thread; the peer's answer, or ``None`` if it gives none.

@@ -23,6 +23,7 @@ from dicomnode.receive.commitment_reports import CommitmentReporter
 from dicomnode.receive.completeness import CompletenessWatch
 from dicomnode.receive.count_source import Source
 from dicomnode.receive.expected import ExpectedInstances
+from dicomnode.receive.fast_store import FastStore, is_fit
 from dicomnode.receive.instance_buffer import BufferLimits
 from dicomnode.receive.judge import CompletenessSettings
 from dicomnode.receive.messages import BoundedMessages
@@ -55,6 +56,8 @@ class ServerSettings:
         Time for the TLS handshake, and for the A-ASSOCIATE-RQ.
     idle_seconds:
         An association that sends nothing for so long is aborted; one PDU must not take longer either.
+    fast:
+        Receive plain C-STORE requests by :mod:`dicomnode.receive.fast_store`; the answers are the same.
     """
 
     ae_title: str
@@ -68,6 +71,7 @@ class ServerSettings:
     tls: ssl.SSLContext | None = None
     negotiation_seconds: float = 30.0
     idle_seconds: float = 60.0
+    fast: bool = True
     completeness: CompletenessSettings = field(default_factory=CompletenessSettings)
 
     @property
@@ -276,8 +280,12 @@ class StorageServer:
 
     def _on_established(self, event: evt.Event) -> None:
         caller = self._caller(event.assoc)
-        event.assoc.dul.socket.pdu_seconds = self._settings.idle_seconds
+        association = event.assoc
+        association.dul.socket.pdu_seconds = self._settings.idle_seconds
         self._observer.association_established(caller)
+        if self._settings.fast and is_fit(association):
+            fast = FastStore(association, caller, self._store, lambda: self._settings.max_instance_bytes)
+            association.dul.socket.reader = fast.take
         LOGGER.info(
             "association established",
             extra={

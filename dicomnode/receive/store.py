@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from pydicom.dataset import Dataset
 from pynetdicom.events import Event
@@ -43,8 +44,39 @@ class _StoreError(Exception):
         self.comment = comment.encode("ascii", errors="replace").decode()[:64]
 
 
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A C-STORE request, however it was received; UIDs as the command set and the context have them."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    abstract_syntax_uid: str
+    transfer_syntax_uid: str
+
+
+class DataSet(Protocol):
+    """The data set of a request."""
+
+    def view(self) -> memoryview:
+        """The bytes as they were received."""
+
+    def identify(self) -> DatasetIdentity:
+        """As :func:`~dicomnode.receive.dataset_scan.scan_dataset` on the whole."""
+
+    def sha256(self) -> str:
+        """Of the whole, in hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status and Error Comment (ASCII, at most 64 characters)."""
+
+    status: int
+    comment: str = ""
+
+
 @dataclass
-class _Offer:
+class _Progress:
     """What is known of a request by the time it is answered."""
 
     size: int = 0
@@ -54,7 +86,7 @@ class _Offer:
 
 
 class StoreHandler:
-    """Handler of ``EVT_C_STORE``.
+    """Answers C-STORE requests; called, it is the handler of ``EVT_C_STORE``.
 
     The data set is written as it was received, not decoded and encoded again. A UID that is kept already
     is answered with Success whether its bytes are the same or not: the node holds an instance of that UID
@@ -77,69 +109,74 @@ class StoreHandler:
 
     def __call__(self, event: Event) -> Dataset:
         """Keep the instance and return the status."""
-        began, caller, offer = time.monotonic(), self._caller_of(event), _Offer()
-        answer = self._answer(event, caller, offer)
+        request, context = event.request, event.context
+        offered = Offered(
+            str(request.AffectedSOPClassUID),
+            str(request.AffectedSOPInstanceUID),
+            str(context.abstract_syntax),
+            str(context.transfer_syntax),
+        )
+        received: InstanceBuffer = request.DataSet
+        try:
+            with _Buffered(received, offered.transfer_syntax_uid) as data_set:
+                return _status(self.answer(self._caller_of(event), offered, data_set))
+        finally:
+            received.release()
+
+    def answer(self, caller: Caller, offered: Offered, data_set: DataSet) -> Answer:
+        """Keep the instance; the answer may be sent."""
+        began, progress = time.monotonic(), _Progress()
+        answer = self._answer(caller, offered, data_set, progress)
         self._observer.instance_answered(
-            StoreOutcome(caller, answer.Status, seconds=time.monotonic() - began, **vars(offer))
+            StoreOutcome(caller, answer.status, seconds=time.monotonic() - began, **vars(progress))
         )
         return answer
 
-    def _answer(self, event: Event, caller: Caller, offer: _Offer) -> Dataset:
+    def _answer(self, caller: Caller, offered: Offered, data_set: DataSet, progress: _Progress) -> Answer:
         association = caller.association
-        received: InstanceBuffer = event.request.DataSet
         try:
-            with received.getbuffer() as data:
-                self._store(event, received, data, caller, offer)
+            self._store(offered, data_set, caller, progress)
         except _StoreError as error:
             LOGGER.warning(
                 "instance not stored: %s",
                 error.comment,
                 extra={"association": association, "status": f"{error.status:04X}"},
             )
-            return _status(error.status, error.comment)
+            return Answer(error.status, error.comment)
         except Exception as error:
             # The type alone: a message could quote the data set.
             LOGGER.error(
                 "instance not stored: unexpected %s", type(error).__name__, extra={"association": association}
             )
-            return _status(CANNOT_UNDERSTAND, "internal error")
-        finally:
-            received.release()
-        return _status(SUCCESS)
+            return Answer(CANNOT_UNDERSTAND, "internal error")
+        return Answer(SUCCESS)
 
-    def _store(
-        self, event: Event, received: InstanceBuffer, data: memoryview, caller: Caller, offer: _Offer
-    ) -> None:
-        if received.gave_up:
-            raise _StoreError(OUT_OF_RESOURCES, NO_ROOM)
-        request = event.request
-        transfer_syntax_uid = str(event.context.transfer_syntax)
-        offer.size = len(data)
-        identity = offer.identity = _identify(data, transfer_syntax_uid)
-        _check_command_set(
-            identity,
-            str(request.AffectedSOPClassUID),
-            str(request.AffectedSOPInstanceUID),
-            str(event.context.abstract_syntax),
-        )
+    def _store(self, offered: Offered, data_set: DataSet, caller: Caller, progress: _Progress) -> None:
+        data = data_set.view()
+        progress.size = len(data)
+        identity = progress.identity = _identify(data_set)
+        _check_command_set(identity, offered)
         instance = NewInstance(
             study_instance_uid=identity.study_instance_uid,
             series_instance_uid=identity.series_instance_uid,
             sop_instance_uid=identity.sop_instance_uid,
             sop_class_uid=identity.sop_class_uid,
-            transfer_syntax_uid=transfer_syntax_uid,
-            sha256=hashlib.sha256(data).hexdigest(),
+            transfer_syntax_uid=offered.transfer_syntax_uid,
+            sha256=data_set.sha256(),
             calling_ae_title=caller.ae_title,
             position_mm=identity.position_mm,
         )
         head = file_head(
-            identity.sop_class_uid, identity.sop_instance_uid, transfer_syntax_uid, caller.ae_title
+            identity.sop_class_uid,
+            identity.sop_instance_uid,
+            offered.transfer_syntax_uid,
+            caller.ae_title,
         )
         if self._expected.take(identity.sop_instance_uid, (head, data)):
-            offer.kept = Kept.HANDED_OVER
+            progress.kept = Kept.HANDED_OVER
             return
-        offer.series_id = instance.series_id
-        offer.kept = self._keep(instance, (head, data), caller.association)
+        progress.series_id = instance.series_id
+        progress.kept = self._keep(instance, (head, data), caller.association)
 
     def _keep(self, instance: NewInstance, parts: tuple[bytes, memoryview], association: int) -> Kept:
         series_id = instance.series_id
@@ -163,9 +200,38 @@ class StoreHandler:
         return kept
 
 
-def _identify(data: memoryview, transfer_syntax_uid: str) -> DatasetIdentity:
+class _Buffered:
+    """The data set of a message that pynetdicom received."""
+
+    def __init__(self, received: InstanceBuffer, transfer_syntax_uid: str) -> None:
+        self._received = received
+        self._transfer_syntax_uid = transfer_syntax_uid
+        self._view: memoryview | None = None
+
+    def __enter__(self) -> _Buffered:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._view is not None:
+            self._view.release()
+
+    def view(self) -> memoryview:
+        if self._received.gave_up:
+            raise _StoreError(OUT_OF_RESOURCES, NO_ROOM)
+        if self._view is None:
+            self._view = self._received.getbuffer()
+        return self._view
+
+    def identify(self) -> DatasetIdentity:
+        return scan_dataset(self.view(), self._transfer_syntax_uid)
+
+    def sha256(self) -> str:
+        return hashlib.sha256(self.view()).hexdigest()
+
+
+def _identify(data_set: DataSet) -> DatasetIdentity:
     try:
-        identity = scan_dataset(data, transfer_syntax_uid)
+        identity = data_set.identify()
     except UnreadableDatasetError as error:
         raise _StoreError(CANNOT_UNDERSTAND, str(error)) from error
     for name in ("study_instance_uid", "series_instance_uid", "sop_instance_uid", "sop_class_uid"):
@@ -174,22 +240,20 @@ def _identify(data: memoryview, transfer_syntax_uid: str) -> DatasetIdentity:
     return identity
 
 
-def _check_command_set(
-    identity: DatasetIdentity, sop_class_uid: str, sop_instance_uid: str, abstract_syntax: str
-) -> None:
-    if sop_class_uid not in STORAGE_SOP_CLASSES:
+def _check_command_set(identity: DatasetIdentity, offered: Offered) -> None:
+    if offered.sop_class_uid not in STORAGE_SOP_CLASSES:
         raise _StoreError(SOP_CLASS_NOT_SUPPORTED, "SOP class not supported")
-    if sop_class_uid != abstract_syntax:
+    if offered.sop_class_uid != offered.abstract_syntax_uid:
         raise _StoreError(DOES_NOT_MATCH_SOP_CLASS, "SOP class isn't the one of the presentation context")
-    if identity.sop_class_uid != sop_class_uid:
+    if identity.sop_class_uid != offered.sop_class_uid:
         raise _StoreError(DOES_NOT_MATCH_SOP_CLASS, "SOP Class UID of command and data set differ")
-    if identity.sop_instance_uid != sop_instance_uid:
+    if identity.sop_instance_uid != offered.sop_instance_uid:
         raise _StoreError(DOES_NOT_MATCH_SOP_CLASS, "SOP Instance UID of command and data set differ")
 
 
-def _status(status: int, comment: str = "") -> Dataset:
-    answer = Dataset()
-    answer.Status = status
-    if comment:
-        answer.ErrorComment = comment
-    return answer
+def _status(answer: Answer) -> Dataset:
+    status = Dataset()
+    status.Status = answer.status
+    if answer.comment:
+        status.ErrorComment = answer.comment
+    return status

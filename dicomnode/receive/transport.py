@@ -30,7 +30,8 @@ LOGGER = logging.getLogger(__name__)
 # More than any A-ASSOCIATE-RQ; a longer PDU is an attack or not DICOM.
 MAXIMUM_PDU_BYTES = 1 << 20
 
-_PDU_HEADER_BYTES = 6
+PDU_HEADER_BYTES = 6
+_P_DATA = 0x04
 _ASSOCIATE_REQUEST = 0x01  # PDU type, the first byte of a connection (PS3.8 9.3.2)
 _TLS_HANDSHAKE = 0x16
 _AWAITING_REQUEST = "Sta2"  # states of PS3.8 9.2.1
@@ -52,6 +53,11 @@ class TimedSocket(AssociationSocket):  # type: ignore[misc]  # pynetdicom has no
         The socket of an association, whose place this one takes.
     pdu_seconds:
         Time for one PDU, from its first byte to its last; may be changed later.
+
+    Attributes
+    ----------
+    reader:
+        Reads PDUs before pynetdicom does; ``False`` if pynetdicom has to.
     """
 
     def __init__(self, opened: AssociationSocket, pdu_seconds: float) -> None:
@@ -59,8 +65,10 @@ class TimedSocket(AssociationSocket):  # type: ignore[misc]  # pynetdicom has no
         self.__dict__.update(opened.__dict__)
         self.pdu_seconds = pdu_seconds
         self.alarm = Alarm()
+        self.reader: Callable[[], bool] | None = None
         self._deadline = 0.0
         self._is_first = True
+        self._unread = bytearray()
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read ``nr_bytes``, or less if the peer closes.
@@ -71,17 +79,59 @@ class TimedSocket(AssociationSocket):  # type: ignore[misc]  # pynetdicom has no
             If the PDU doesn't arrive within ``pdu_seconds`` or is absurdly long; pynetdicom then closes the
             connection.
         """
-        connection = cast(socket.socket, self.socket)
-        if nr_bytes == _PDU_HEADER_BYTES:
-            self._deadline = time.monotonic() + self.pdu_seconds
-            # Senders that leave Nagle's algorithm on would wait 40 ms for each acknowledgement.
-            _acknowledge_at_once(connection)
+        if nr_bytes == PDU_HEADER_BYTES and not self._unread:
+            self._begin()
         if nr_bytes > MAXIMUM_PDU_BYTES:
             raise OSError(f"a PDU of {nr_bytes} bytes is longer than {MAXIMUM_PDU_BYTES}")
         data = bytearray(nr_bytes)
-        view = memoryview(data)
+        taken = min(nr_bytes, len(self._unread))
+        data[:taken] = self._unread[:taken]
+        del self._unread[:taken]
+        with memoryview(data) as view:
+            received = taken + self.fill(view[taken:])
+        del data[received:]
+        if self._is_first and data:
+            self._is_first = False
+            if data[0] != _ASSOCIATE_REQUEST:
+                peer = cast(socket.socket, self.socket).getpeername()[0]
+                LOGGER.warning("no DICOM: %s", _what_is_no_dicom(data[0]), extra={"peer": peer})
+        return data
+
+    def begin_pdu(self, wanted: int) -> bytes:
+        """The first ``wanted`` bytes of a PDU; a shorter one whole, of others than P-DATA-TF at least 6.
+
+        Raises
+        ------
+        OSError
+            If they don't arrive in time.
+        """
+        if self._unread:
+            return b""
+        self._begin()
+        header = memoryview(bytearray(wanted))
+        count = self.fill(header, PDU_HEADER_BYTES)
+        if count >= PDU_HEADER_BYTES and header[0] == _P_DATA:
+            wanted = min(wanted, PDU_HEADER_BYTES + int.from_bytes(header[2:PDU_HEADER_BYTES], "big"))
+            if count < wanted:
+                count += self.fill(header[count:wanted])
+        return bytes(header[:count])
+
+    def put_back(self, unread: bytes | bytearray) -> None:
+        """Bytes of a PDU that the next one who reads gets first."""
+        self._unread[:0] = unread
+
+    def fill(self, view: memoryview, at_least: int | None = None) -> int:
+        """Read until ``view`` has ``at_least`` bytes (all), or fewer if the peer closes; how many.
+
+        Raises
+        ------
+        OSError
+            If the PDU doesn't arrive in time.
+        """
+        connection = cast(socket.socket, self.socket)
+        needed = len(view) if at_least is None else at_least
         received = 0
-        while received < nr_bytes:
+        while received < needed:
             remaining = self._deadline - time.monotonic()
             if remaining <= 0:
                 raise TimeoutError(f"a PDU took longer than {self.pdu_seconds:g} s")
@@ -91,15 +141,17 @@ class TimedSocket(AssociationSocket):  # type: ignore[misc]  # pynetdicom has no
                 break
             received += count
         connection.settimeout(self.pdu_seconds)
-        view.release()
-        del data[received:]
-        if self._is_first and data:
-            self._is_first = False
-            if data[0] != _ASSOCIATE_REQUEST:
-                LOGGER.warning(
-                    "no DICOM: %s", _what_is_no_dicom(data[0]), extra={"peer": connection.getpeername()[0]}
-                )
-        return data
+        return received
+
+    def take(self) -> bool:
+        """Let the faster reader read, if there is one; ``False`` if a PDU is left to read."""
+        reader = self.reader
+        return reader is not None and reader()
+
+    def _begin(self) -> None:
+        self._deadline = time.monotonic() + self.pdu_seconds
+        # Senders that leave Nagle's algorithm on would wait 40 ms for each acknowledgement.
+        _acknowledge_at_once(cast(socket.socket, self.socket))
 
     @property
     def ready(self) -> bool:
@@ -110,7 +162,7 @@ class TimedSocket(AssociationSocket):  # type: ignore[misc]  # pynetdicom has no
         if cast(BoundedMessages, self.assoc.dimse).is_full:
             dul._idle_timer.restart()  # it isn't the peer who is slow
             return False
-        if isinstance(connection, ssl.SSLSocket) and connection.pending():
+        if self._unread or (isinstance(connection, ssl.SSLSocket) and connection.pending()):
             return True
         is_closing = dul.state_machine.current_state == _AWAITING_CLOSE
         something_to_do = not (dul.event_queue.empty() and dul.to_provider_queue.empty())
@@ -164,6 +216,7 @@ class ConnectionHandler(RequestHandler):  # type: ignore[misc]  # pynetdicom has
             dul.kill_dul()  # it would outlive an association that ended by an error
             dul.join(_ABORT_SECONDS)
             alarm.close()
+            dul.socket.reader = None  # and its memory
             association.dimse.close()
             self.server.association_ended(association)
 
@@ -177,6 +230,8 @@ class ConnectionHandler(RequestHandler):  # type: ignore[misc]  # pynetdicom has
         dul.to_provider_queue = AnnouncedQueue(dul.socket.alarm.ring)
         dul.to_user_queue = AnnouncedQueue(dimse.wake)
         association.dimse = dimse
+        read_pdu = dul._read_pdu_data
+        dul._read_pdu_data = lambda: dul.socket.take() or read_pdu()
         return association
 
 

@@ -136,7 +136,7 @@ def after_results_are_recorded(pull: Callable[[], None]) -> None:
 
 
 WAYS: dict[str, Callable[[Callable[[], None]], None]] = {
-    "pdu-arriving": lambda pull: before(TimedSocket, "recv", pull),
+    "pdu-arriving": lambda pull: before(TimedSocket, "fill", pull),
     "file-half-written": in_the_middle_of_a_file,
     "file-written": lambda pull: after(InstanceFiles, "write", pull),
     "row-not-committed": before_the_commit_of_a_row,

@@ -6,6 +6,7 @@ import random
 import struct
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,8 @@ from pynetdicom.dsutils import encode
 
 from dicomnode.receive.dataset_scan import (
     MAXIMUM_DEPTH,
+    ArrivingScan,
+    DatasetIdentity,
     PatientElements,
     UnreadableDatasetError,
     scan_dataset,
@@ -195,3 +198,36 @@ def test_flipped_bytes_never_do_more_than_be_unreadable(syntax: str) -> None:
             scan_dataset(bytes(data), syntax)
         except UnreadableDatasetError as error:
             assert len(str(error)) <= 64
+
+
+def outcome_of(look: Callable[[], DatasetIdentity]) -> DatasetIdentity | str:
+    try:
+        return look()
+    except UnreadableDatasetError as error:
+        return str(error)
+
+
+@given(
+    syntax=st.sampled_from(PLAIN),
+    cuts=st.lists(st.integers(0, 40_000), max_size=5),
+    damage=st.lists(st.tuples(st.integers(0, 40_000), st.integers(0, 255)), max_size=3),
+    end=st.integers(0, 40_000),
+)
+def test_looking_while_it_arrives_sees_what_looking_at_the_whole_does(
+    syntax: str, cuts: list[int], damage: list[tuple[int, int]], end: int
+) -> None:
+    dataset = make_ct()
+    inner = Dataset()
+    inner.add_new(0x00081155, "UI", "1.2.3")
+    inner.add_new(0x00081160, "IS", "4")
+    dataset.ReferencedImageSequence = Sequence([inner] * 600)
+    dataset["ReferencedImageSequence"].is_undefined_length = True
+    dataset.ImagePositionPatient, dataset.ImageOrientationPatient = [0, 0, 7.5], [1, 0, 0, 0, 1, 0]
+    whole = bytearray(encoded(dataset, syntax))
+    for place, value in damage:
+        whole[place % len(whole)] = value
+    data = memoryview(bytes(whole[: end or None]))
+    scan = ArrivingScan(syntax)
+    for cut in sorted(cuts):
+        scan.advance(data[:cut])
+    assert outcome_of(lambda: scan.finish(data)) == outcome_of(lambda: scan_dataset(data, syntax))
