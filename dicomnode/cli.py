@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from dicomnode import __version__
 from dicomnode.commands.common import CommandError
+from dicomnode.computing import quiet_threads
 
 COMMANDS = {
     "serve": "run the node: receive, analyze, deliver, until SIGTERM",
@@ -39,6 +41,7 @@ a folder, `dicomnode check --config FILE` and `dicomnode serve --config FILE` ru
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; exit status 0 done, 1 findings or failures told in words, 2 wrong usage."""
+    os.environ.update(quiet_threads())  # before a library that reads it is imported
     words = sys.argv[1:] if arguments is None else list(arguments)
     parsed = parser_for(words).parse_args(words)
     try:

@@ -101,6 +101,7 @@ class Analysis(_Section):
     model: str = "best"
     lungs: Literal["classical", "lungs"] = "classical"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    runtime: Literal["auto", "torch", "fused", "openvino"] = "auto"
     timeout_seconds: Annotated[float, Field(gt=0)] = 900.0
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
     workers: Annotated[int, Field(ge=1, le=64)] = 1

@@ -71,6 +71,7 @@ class Node:
                     config.analysis.device,
                     config.analysis.timeout_seconds,
                     lungs=config.analysis.lungs,
+                    runtime=config.analysis.runtime,
                     further=further_results(config),
                 ),
                 destinations,

@@ -191,6 +191,7 @@ def provenance_of(
             *segmenter.card.postprocessing.in_words(),
             *_lungs_in_words(segmenter),
             *_lobes_in_words(segmenter),
+            _runtimes_in_words(segmenter),
         ),
     )
 
@@ -217,9 +218,18 @@ def _lobes_in_words(segmenter: Segmenter) -> tuple[str, ...]:
     )
 
 
+def _runtimes_in_words(segmenter: Segmenter) -> str:
+    named = ", ".join(f"{network} by {runtime}" for network, runtime in segmenter.runtimes.items())
+    return f"networks are run: {named}"
+
+
 def _with_cards(config_sha256: str, segmenter: Segmenter) -> str:
-    """A model's card configures it: thresholds changed there must change the results' UIDs."""
+    """A model's card configures it: thresholds changed there must change the results' UIDs.
+
+    So must another runtime: its masks differ in a few voxels, and one UID must not stand for two objects.
+    """
     digest = hashlib.sha256(config_sha256.encode())
+    digest.update(_runtimes_in_words(segmenter).encode())
     for card in (segmenter.card, segmenter.lung_card, segmenter.lobe_card):
         if card is not None:
             digest.update((card.directory / CARD_FILE).read_bytes())

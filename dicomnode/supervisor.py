@@ -18,6 +18,7 @@ from typing import Any
 
 from dicomnode.analysis import Analysis, Cost, Progress, no_progress
 from dicomnode.assemble.refusal import RefusalReason
+from dicomnode.computing import quiet_threads
 from dicomnode.correct.job import CorrectionJob, DrawnOn
 from dicomnode.measure.priors import Findings
 from dicomnode.report.result_set import (
@@ -48,7 +49,7 @@ class Supervisor:
 
     Parameters
     ----------
-    model, device, lungs:
+    model, device, lungs, runtime:
         What the worker loads. With ``auto`` a failing CUDA device (lost, out of memory, its driver took the
         worker along) means the CPU for :data:`CPU_SECONDS`, so that the series isn't lost with it.
     timeout_seconds:
@@ -66,11 +67,13 @@ class Supervisor:
         timeout_seconds: float,
         command: Sequence[str] = (sys.executable, "-m", "dicomnode.worker"),
         lungs: str = "classical",
+        runtime: str = "torch",
         further: FurtherResults = NOTHING_FURTHER,
     ) -> None:
         self._model = model
         self._device = device
         self._lungs = lungs
+        self._runtime = runtime
         self._further = further
         self._timeout_seconds = timeout_seconds
         self._command = tuple(command)
@@ -190,6 +193,7 @@ class Supervisor:
         with self._lock:
             process = self._living_process()
             wanted = {"model": self._model, "device": self._device_now(), "lungs": self._lungs}
+            wanted["runtime"] = self._runtime
             _tell(process, {**request, **wanted})
             return self._wait_for_answer(process, progress, priors)
 
@@ -244,6 +248,7 @@ class Supervisor:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                env=quiet_threads(),
             )
             _read_in_background(self._process.stdout, _event_reader(self._events))
             _read_in_background(self._process.stderr, self._keep_last_words)

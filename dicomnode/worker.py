@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TextIO
 
 from dicomnode.analysis import Analysis
 from dicomnode.assemble.errors import AssembleError
+from dicomnode.computing import keep_freed_memory
 from dicomnode.correct.job import CorrectionJob, DrawnOn
 from dicomnode.correction_pipeline import correct_series, recognize_series
 from dicomnode.logs import configure_logging, where_it_happened
@@ -68,7 +69,7 @@ class Worker:
         self._answers = answers
         self._requests: TextIO = io.StringIO()
         self._segmenter: Segmenter | None = None
-        self._loaded: tuple[str, str, str] | None = None
+        self._loaded: tuple[str, str, str, str] | None = None
         self._last_progress = 0.0
         self._watch = StepWatch()
 
@@ -108,10 +109,10 @@ class Worker:
         return self._segmenter is None or self._segmenter.device == "cuda"
 
     def _load(self, request: dict[str, Any]) -> Segmenter:
-        wanted = (request["model"], request["device"], request["lungs"])
+        wanted = (request["model"], request["device"], request["lungs"], request["runtime"])
         if self._segmenter is None or self._loaded != wanted:
-            model, device, lungs = wanted
-            self._segmenter = Segmenter.load(model, device, lungs=lungs)
+            model, device, lungs, runtime = wanted
+            self._segmenter = Segmenter.load(model, device, lungs=lungs, runtime=runtime)
             self._loaded = wanted
         return self._segmenter
 
@@ -229,6 +230,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     configure_logging("WARNING", "text")
+    keep_freed_memory()
     Worker(answers).run(sys.stdin)
 
 

@@ -26,7 +26,8 @@ from rich.progress import TaskID
 from dicomnode.analysis import Analysis, Progress, stage_fraction
 from dicomnode.assemble.series import SeriesFiles, find_series
 from dicomnode.commands.common import CommandError
-from dicomnode.config import Config
+from dicomnode.computing import keep_freed_memory
+from dicomnode.config import Config, load_config
 from dicomnode.config_sections import Analysis as AnalysisSettings
 from dicomnode.config_sections import Priors
 from dicomnode.pipeline import analyze_series
@@ -34,6 +35,7 @@ from dicomnode.priors.folder import FolderPriors, in_order_of_time
 from dicomnode.report.errors import ReportError
 from dicomnode.report.result_set import FurtherResults, ResultKind
 from dicomnode.segment.card import ModelError
+from dicomnode.segment.runtimes.choose import WANTED
 from dicomnode.segment.segmenter import Segmenter
 from dicomnode.terminal import print_table, progress_bars
 
@@ -53,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the model runs"
+    )
+    parser.add_argument(
+        "--runtime",
+        choices=WANTED,
+        help="what runs the networks (default: auto, the fastest here, measured once and remembered)",
     )
     parser.add_argument(
         "--lungs",
@@ -81,8 +88,10 @@ def run(arguments: argparse.Namespace) -> int:
     found = find_series(arguments.directory)
     if not len(found):
         raise CommandError(f"there is no DICOM image below {arguments.directory}")
+    keep_freed_memory()
     try:
-        segmenter = Segmenter.load(arguments.model, arguments.device, lungs=arguments.lungs)
+        runtime = arguments.runtime or load_config(None).analysis.runtime
+        segmenter = Segmenter.load(arguments.model, arguments.device, lungs=arguments.lungs, runtime=runtime)
     except ModelError as error:
         raise CommandError(str(error)) from error
     settings = Config(

@@ -36,7 +36,7 @@ from dicomnode.cohort.scan import scan
 from dicomnode.cohort.workers import Workers
 from dicomnode.cohort.writing import CSV_NAME, NOT_MEASURED_NAME, PARQUET_NAME, parquet_is_there, write_tables
 from dicomnode.commands.common import CommandError
-from dicomnode.config import Config
+from dicomnode.config import Config, load_config
 from dicomnode.config_sections import Analysis as AnalysisSettings
 from dicomnode.supervisor import Supervisor
 from dicomnode.terminal import progress_bars
@@ -155,7 +155,10 @@ def _analyze(
     if arguments.jobs > 1:  # else each worker would take all cores
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // arguments.jobs)))
     jobs = min(arguments.jobs, len(work))
-    supervisors = [Supervisor(arguments.model, arguments.device, arguments.timeout) for _ in range(jobs)]
+    runtime = load_config(None).analysis.runtime
+    supervisors = [
+        Supervisor(arguments.model, arguments.device, arguments.timeout, runtime=runtime) for _ in range(jobs)
+    ]
     meter = Meter(work)
     with _shown(meter) as show:
 

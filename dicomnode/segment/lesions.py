@@ -27,7 +27,7 @@ from dicomnode.segment.networks.factory import build_network
 from dicomnode.segment.networks.onnx import OnnxNetwork
 from dicomnode.segment.networks.patch_unet import PatchUNetEnsemble
 from dicomnode.segment.preprocess import UNKNOWN_LUNG, choose_crop, input_shape, lung_crop, resample
-from dicomnode.segment.runtimes.choose import AUTO, Subject, Trial, choose_runtime
+from dicomnode.segment.runtimes.choose import AUTO, Subject, Trial, choose_runtime, reference_runtime
 from dicomnode.segment.runtimes.runtime import Choice, Runtime, RuntimeFailedError
 from dicomnode.segment.sample import SPACING_MM, drawn_chest
 from dicomnode.segment.segmentation import Label
@@ -112,7 +112,8 @@ class LesionModel:
 
     def choose_runtime(self, wanted: str = AUTO) -> None:
         """Take the runtime ``wanted``; see :func:`~dicomnode.segment.runtimes.choose.choose_runtime`."""
-        subject = Subject(self._network, self.card.weights.sha256, self.device, self._trial())
+        plain = reference_runtime(self._network, self.device)
+        subject = Subject(self._network, self.card.weights.sha256, self.device, self._trial(), plain)
         self._runner.use(choose_runtime(subject, wanted))
 
     def _trial(self) -> Trial:

@@ -26,10 +26,16 @@ from dicomnode.segment.lung_shape import (
     without_absent,
 )
 from dicomnode.segment.networks.factory import build_network
+from dicomnode.segment.runtimes.choose import AUTO, Guarded, Subject, choose_runtime
+from dicomnode.segment.runtimes.runtime import FLOAT32, Choice, Runtime
+from dicomnode.segment.runtimes.torch_runtime import TorchRuntime
 from dicomnode.segment.segmentation import Lobe, Side
 
 SLAB = 8
 """Slices drawn at once: keeps memory flat."""
+
+DRAWN_LUNG_MM = (250.0, 190.0, 130.0)
+"""Box of the lungs that runtimes are compared on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +71,31 @@ class LobeModel:
             network.load_state_dict(weights)
         except (RuntimeError, SafetensorError) as error:
             raise ModelError(f"model {card.name}: the weights don't fit the network: {error}") from error
-        self._network = network.eval().to(self.device)
+        self._network = network
+        self._plain = TorchRuntime(network, self.device, FLOAT32)
+        self._runtime: Runtime = self._plain
+
+    @property
+    def choice(self) -> Choice:
+        """The runtime that runs the network, and its precision."""
+        return self._runtime.choice
+
+    def choose_runtime(self, wanted: str = AUTO) -> None:
+        """Take the runtime ``wanted``; see :func:`~dicomnode.segment.runtimes.choose.choose_runtime`.
+
+        Torch computes in float32 here unless it was measured: the network is small.
+        """
+        subject = Subject(self._network, self.card.weights.sha256, self.device, self._decisions, self._plain)
+        self._runtime = Guarded(choose_runtime(subject, wanted), self._plain)
+
+    def _decisions(self, runtime: Runtime) -> Tensor:
+        """Where each part is the strongest, in both lungs of a drawn chest."""
+        box = ShapeBox((0.0, 0.0, 0.0), DRAWN_LUNG_MM)
+        z, y, x = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in self.card.grid.shape), indexing="ij")
+        inside = ((z / 0.8) ** 2 + (y / 0.8) ** 2 + ((x - 0.8) / 1.6) ** 2 < 1).float()
+        logits = self._logits(dict.fromkeys(PARTS, (inside, box)), runtime)
+        strongest = torch.stack([found.argmax(0) for found in logits.values()])
+        return (torch.arange(3) == strongest[..., None]) & (inside > 0.5)[..., None]
 
     def find(self, sides: NDArray[np.uint8], spacing_mm: Spacing) -> LobeMap:
         """Lobes of both lungs.
@@ -80,35 +110,43 @@ class LobeModel:
         lobes = np.zeros(sides.shape, np.uint8)
         uncertain = False
         boxes = ndimage.find_objects(sides, max_label=int(max(Side)))
-        for side in PARTS:
-            box = boxes[side - 1]
-            if box is None:
-                continue
-            lung = sides[box] == side
-            parts, shape = self._parts(lung, spacing_mm, side)
+        lungs = {side: sides[box] == side for side in PARTS if (box := boxes[side - 1]) is not None}
+        shapes = {side: self._shape(lung, spacing_mm, side) for side, lung in lungs.items()}
+        logits = self._logits(shapes, self._runtime)
+        for side, lung in lungs.items():
+            box, shape = boxes[side - 1], shapes[side][1]
+            mirror = _mirror(side)
+            parts = draw_parts(lung[:, :, mirror], logits[side], shape, spacing_mm)
+            join_fragments(parts)
+            parts = parts[:, :, mirror]
             names = np.array([Lobe.NONE, *PARTS[side]], np.uint8)
             lobes[box] += names[parts]  # a box may hold a piece of the other lung
             uncertain |= is_uncertain(parts, shape, side, spacing_mm, self.card.rules)
         return LobeMap(lobes, uncertain)
 
-    def _parts(
-        self, lung: NDArray[np.bool_], spacing_mm: Spacing, side: Side
-    ) -> tuple[NDArray[np.uint8], ShapeBox]:
-        """Part of each voxel of a lung (1 upper, 2 middle, 3 lower), and the box of its shape."""
-        mirror = slice(None, None, -1) if side is Side.LEFT else slice(None)
-        mirrored = lung[:, :, mirror]
+    def _shape(self, lung: NDArray[np.bool_], spacing_mm: Spacing, side: Side) -> tuple[Tensor, ShapeBox]:
+        """A lung on its box's grid, a left one mirrored, and the box."""
+        mirrored = lung[:, :, _mirror(side)]
         coarse, coarse_mm = lattice(mirrored, spacing_mm)
         if not coarse.any():
             coarse, coarse_mm = mirrored, spacing_mm
         closed = close_shape(coarse, coarse_mm)
         box = shape_box(closed, coarse_mm)
         inside = to_grid(torch.from_numpy(closed.astype(np.float32)), coarse_mm, box, self.card.grid.shape)
-        with torch.inference_mode():
-            logits = self._network(network_input(inside, box, side)[None].to(self.device))
-            logits = without_absent(logits.float(), [side])[0].cpu()
-        parts = draw_parts(mirrored, logits, box, spacing_mm)
-        join_fragments(parts)
-        return parts[:, :, mirror], box
+        return inside, box
+
+    def _logits(self, shapes: dict[Side, tuple[Tensor, ShapeBox]], runtime: Runtime) -> dict[Side, Tensor]:
+        """Logits (3, z, y, x) of each lung on its box's grid."""
+        if not shapes:
+            return {}
+        sides = list(shapes)
+        inputs = torch.stack([network_input(inside, box, side) for side, (inside, box) in shapes.items()])
+        logits = runtime.run("forward", inputs.to(self.device), batch=1)
+        return dict(zip(sides, without_absent(logits.float(), sides).cpu(), strict=True))
+
+
+def _mirror(side: Side) -> slice:
+    return slice(None, None, -1 if side is Side.LEFT else 1)
 
 
 def draw_parts(

@@ -11,17 +11,21 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dicomnode.segment.card import ModelError
-from dicomnode.segment.inference import has_bfloat16
 from dicomnode.segment.lung_card import LungCard
 from dicomnode.segment.lung_input import AIR_HU, in_plane, network_input, plane_indices, resampled
 from dicomnode.segment.morphology import Mask, Spacing, bounding_box
 from dicomnode.segment.networks.factory import build_network
+from dicomnode.segment.runtimes.choose import AUTO, Guarded, Subject, choose_runtime, reference_runtime
+from dicomnode.segment.runtimes.runtime import Choice, Runtime
+from dicomnode.segment.sample import SPACING_MM as DRAWN_SPACING_MM
+from dicomnode.segment.sample import drawn_chest
 
 SLICE_STEP_MM = 5.0
 """About so far from each other are the slices that the network sees; between them it is interpolated."""
 
 BODY_MARGIN_MM = 12.0
 BATCH = 8
+CPU = torch.device("cpu")
 
 
 class LungNetwork:
@@ -45,8 +49,27 @@ class LungNetwork:
             network.load_state_dict({n: _wide(tensor) for n, tensor in load_file(card.weights_path).items()})
         except (RuntimeError, SafetensorError) as error:
             raise ModelError(f"model {card.name}: the weights don't fit the network: {error}") from error
-        self._network = network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = network
         self._stride = int(getattr(network, "stride", 1))
+        self._runtime: Runtime = reference_runtime(network, CPU)
+
+    @property
+    def choice(self) -> Choice:
+        """The runtime that runs the network, and its precision."""
+        return self._runtime.choice
+
+    def choose_runtime(self, wanted: str = AUTO) -> None:
+        """Take the runtime ``wanted``; see :func:`~dicomnode.segment.runtimes.choose.choose_runtime`."""
+        plain = reference_runtime(self._network, CPU)
+        hu, _ = drawn_chest(BATCH)
+        chest = torch.from_numpy(hu.astype(np.float32))
+
+        def decisions(runtime: Runtime) -> Tensor:
+            self._runtime = runtime
+            return self.slices(chest, DRAWN_SPACING_MM[0]) >= self.card.rules.probability
+
+        subject = Subject(self._network, self.card.weights.sha256, CPU, decisions, plain)
+        self._runtime = Guarded(choose_runtime(subject, wanted), plain)
 
     def probability(self, hu: NDArray[np.float32], body: Mask, spacing_mm: Spacing) -> NDArray[np.float32]:
         """Probability of lung, float32 on the grid of ``hu``; 0 far from the body.
@@ -82,13 +105,9 @@ class LungNetwork:
             else torch.arange(count)[:, None].expand(-1, len(planes_mm))
         )
         found = []
-        with (
-            torch.inference_mode(),
-            torch.autocast("cpu", torch.bfloat16, enabled=has_bfloat16(torch.device("cpu"))),
-        ):
-            for indices in torch.split(planes if chosen is None else planes[chosen], BATCH):
-                image = network_input(padded[indices]).contiguous(memory_format=torch.channels_last)
-                found.append(torch.sigmoid(self._network(image)[:, 0].float()))
+        for indices in torch.split(planes if chosen is None else planes[chosen], BATCH):
+            logits = self._runtime.run("forward", network_input(padded[indices]), batch=BATCH)
+            found.append(torch.sigmoid(logits[:, 0].float()))
         return torch.cat(found)[:, :rows, :columns]
 
 

@@ -19,6 +19,7 @@ from dicomnode.segment.lobes import LobeModel
 from dicomnode.segment.lung_card import LUNGS, LungCard, installed_lung_card
 from dicomnode.segment.lung_network import LungNetwork
 from dicomnode.segment.lungs import find_lungs
+from dicomnode.segment.runtimes.runtime import TORCH
 from dicomnode.segment.segmentation import QualityFlag, Segmentation
 from dicomnode.segment.sides import sides_of
 
@@ -51,6 +52,7 @@ class Segmenter:
         device: str = "auto",
         models_directory: Path | None = None,
         lungs: str = CLASSICAL,
+        runtime: str = TORCH,
     ) -> Segmenter:
         """The segmenter of an installed model.
 
@@ -65,6 +67,8 @@ class Segmenter:
         lungs:
             ``classical`` (thresholds and morphology alone) or ``lungs`` (with the model of that name, where
             it is installed).
+        runtime:
+            Of networks; see :func:`~dicomnode.segment.runtimes.choose.choose_runtime`.
 
         Raises
         ------
@@ -74,9 +78,13 @@ class Segmenter:
         lesions = LesionModel(load_installed_card(model_name, models_directory), choose_device(device))
         lobes = installed_lobe_card(models_directory)
         lung_card = installed_lung_card(models_directory) if lungs == LUNGS else None
-        return cls(
+        segmenter = cls(
             lesions, LobeModel(lobes) if lobes else None, LungNetwork(lung_card) if lung_card else None
         )
+        for model in (segmenter._lesions, segmenter._lobes, segmenter._lungs):
+            if model is not None:
+                model.choose_runtime(runtime)
+        return segmenter
 
     @property
     def card(self) -> ModelCard:
@@ -92,6 +100,12 @@ class Segmenter:
     def lung_card(self) -> LungCard | None:
         """The card of the lung model, if one is used."""
         return self._lungs.card if self._lungs else None
+
+    @property
+    def runtimes(self) -> dict[str, str]:
+        """Of each network that is used, the runtime and its precision; changed by a runtime that failed."""
+        models = {"lesions": self._lesions, "lobes": self._lobes, "lungs": self._lungs}
+        return {name: str(model.choice) for name, model in models.items() if model is not None}
 
     @property
     def device(self) -> str:

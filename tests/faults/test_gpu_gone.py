@@ -28,7 +28,7 @@ def analyze(paths, segmenter, out, **others):
         raise RuntimeError({message!r})
     return Analysis(ResultSet(()))
 
-def load(cls, model, device, lungs):
+def load(cls, model, device, **others):
     return Model("cpu" if device == "cpu" else "cuda")
 
 worker.Segmenter.load = classmethod(load)

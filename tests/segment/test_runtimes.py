@@ -12,6 +12,10 @@ from torch import Tensor, nn
 
 from dicomnode.segment.card import load_card, models_directory
 from dicomnode.segment.lesions import LesionModel
+from dicomnode.segment.lobe_card import installed_lobe_card
+from dicomnode.segment.lobes import LobeModel
+from dicomnode.segment.lung_card import installed_lung_card
+from dicomnode.segment.lung_network import LungNetwork
 from dicomnode.segment.networks.deeplung import DeepLung
 from dicomnode.segment.networks.lesion_net import LesionNet
 from dicomnode.segment.networks.patch_unet import PatchUNet, PatchUNetEnsemble
@@ -19,7 +23,7 @@ from dicomnode.segment.networks.three_nets import ThreeNets
 from dicomnode.segment.networks.unet2d import UNet2d
 from dicomnode.segment.networks.unet3d import UNet3d
 from dicomnode.segment.runtimes import choose
-from dicomnode.segment.runtimes.choose import Subject, agreement, choose_runtime
+from dicomnode.segment.runtimes.choose import Guarded, Subject, agreement, choose_runtime
 from dicomnode.segment.runtimes.memory import Memory
 from dicomnode.segment.runtimes.openvino_runtime import OpenVinoRuntime
 from dicomnode.segment.runtimes.runtime import (
@@ -134,7 +138,8 @@ class _Threshold(nn.Module):
 
 def _subject(network: nn.Module) -> Subject:
     image = _image(2, (1, 32, 48))
-    return Subject(network, "0" * 64, CPU, lambda runtime: runtime.run("forward", image, batch=2) > 0)
+    plain = TorchRuntime(network, CPU, FLOAT32)
+    return Subject(network, "0" * 64, CPU, lambda runtime: runtime.run("forward", image, batch=2) > 0, plain)
 
 
 def test_the_choice_is_made_once_and_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +193,7 @@ def test_without_a_memory_torch_computes(tmp_path: Path, caplog: pytest.LogCaptu
 def test_a_converted_network_is_kept_and_a_damaged_one_converted_again(tmp_path: Path) -> None:
     memory, network = Memory(tmp_path), _ready(UNet2d(width=4))
     image = _image(2, (1, 32, 48))
-    subject = Subject(network, "1" * 64, CPU, lambda runtime: runtime.run("forward", image, batch=2) > 0)
+    subject = _subject(network)
 
     def answer() -> Tensor:
         runtime = choose.build_runtime(Choice(OPENVINO, FLOAT32), subject, memory)
@@ -221,6 +226,29 @@ def test_what_fails_while_it_runs_is_computed_again_by_torch(caplog: pytest.LogC
         assert (model.search(hu, lung, (5.0, 2.0, 2.0)).labels == expected).all()
     assert "a runtime failed, torch goes on: gone" in caplog.text
     assert model.choice.runtime == TORCH
+
+
+def test_a_guarded_runtime_goes_on_with_torch(caplog: pytest.LogCaptureFixture) -> None:
+    network, image = _Threshold(), _image(2, (1, 32, 48))
+    plain = TorchRuntime(network, CPU, FLOAT32)
+    guarded = Guarded(OpenVinoRuntime(_Threshold(unknown=True), FLOAT32, 1), plain)
+    assert guarded.choice.runtime == OPENVINO
+    assert torch.equal(guarded.run("forward", image, batch=2), plain.run("forward", image, batch=2))
+    assert guarded.choice.runtime == TORCH
+    assert "a runtime failed, torch goes on" in caplog.text
+
+
+def test_lungs_and_lobes_choose_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DICOMNODE_CACHE", str(tmp_path))
+    lobe_card, lung_card = installed_lobe_card(), installed_lung_card()
+    assert lobe_card is not None
+    assert lung_card is not None
+    for model in (LobeModel(lobe_card), LungNetwork(lung_card)):
+        model.choose_runtime(OPENVINO)
+        assert model.choice.runtime == OPENVINO
+        record = choose.remembered(model.card.weights.sha256, CPU, OPENVINO)
+        assert record is not None
+        assert record["measured"][str(model.choice)]["dice"] >= choose.AGREEMENT
 
 
 def test_dice_of_empty_masks_is_1() -> None:

@@ -52,12 +52,16 @@ Trial = Callable[[Runtime], Tensor]
 
 @dataclass(frozen=True)
 class Subject:
-    """A network to choose a runtime for: its weights loaded, what identifies them, and where it runs."""
+    """A network to choose a runtime for: its weights loaded, what identifies them, and where it runs.
+
+    ``plain`` runs it where no other runtime does.
+    """
 
     network: nn.Module
     weights_sha256: str
     device: torch.device
     trial: Trial
+    plain: Runtime
 
 
 def reference_runtime(network: nn.Module, device: torch.device) -> Runtime:
@@ -82,9 +86,8 @@ def choose_runtime(subject: Subject, wanted: str = AUTO, memory: Memory | None =
     A choice must stay: another runtime gives masks that differ in a few voxels. Where nothing can be
     remembered, ``auto`` is therefore torch as it comes.
     """
-    plain = reference_runtime(subject.network, subject.device)
     if wanted == TORCH or isinstance(subject.network, onnx.OnnxNetwork):
-        return plain
+        return subject.plain
     memory = memory or Memory()
     key = digest_of("choice 1", subject.weights_sha256, surroundings(subject.device), wanted)
     record = memory.recall(key)
@@ -92,13 +95,35 @@ def choose_runtime(subject: Subject, wanted: str = AUTO, memory: Memory | None =
         measured = _measure(subject, wanted, memory)
         record = memory.remember(key, measured) or (None if wanted == AUTO else measured)
     if record is None:
-        return plain
+        return subject.plain
     choice = Choice(record["runtime"], record["precision"])
     try:
         return build_runtime(choice, subject, memory)
     except RuntimeFailedError as error:
         _tell_unused(choice, error)
-        return plain
+        return subject.plain
+
+
+class Guarded:
+    """A runtime, and another one from its first failure on."""
+
+    def __init__(self, runtime: Runtime, plain: Runtime) -> None:
+        self._runtime = runtime
+        self._plain = plain
+
+    @property
+    def choice(self) -> Choice:
+        """The one that runs now."""
+        return self._runtime.choice
+
+    def run(self, method: str, planes: Tensor, *, batch: int, overlap: int = 0) -> Tensor:
+        """See :class:`~dicomnode.segment.runtimes.runtime.Runtime`."""
+        try:
+            return self._runtime.run(method, planes, batch=batch, overlap=overlap)
+        except RuntimeFailedError as error:
+            LOGGER.warning("a runtime failed, torch goes on: %s", error)
+            self._runtime = self._plain
+            return self._runtime.run(method, planes, batch=batch, overlap=overlap)
 
 
 def remembered(weights_sha256: str, device: torch.device, wanted: str = AUTO) -> dict[str, Any] | None:
@@ -212,8 +237,7 @@ def _measure(subject: Subject, wanted: str, memory: Memory) -> dict[str, Any]:
         if wanted != AUTO:
             break
     seconds = _times(ready, subject) if len(ready) > 1 else dict.fromkeys(ready, 0.0)
-    fallback = reference_runtime(subject.network, subject.device).choice
-    best = min(seconds, key=lambda choice: seconds[choice], default=fallback)
+    best = min(seconds, key=lambda choice: seconds[choice], default=subject.plain.choice)
     return {
         "runtime": best.runtime,
         "precision": best.precision,
