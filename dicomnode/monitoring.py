@@ -56,7 +56,7 @@ class Monitoring:
         if config.web.port:
             metrics = self._metrics = self._make_metrics()
             page = self._page = NodePage(config, spool, metrics.exposition, self._answers, self._readiness)
-            observers += [metrics, page.live]
+            observers += [metrics, *page.observers]
             self._web = HttpServer(config.web.host, config.web.port, page.site)
         self.observers = tuple(observers)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from dicomnode.analysis import Working
@@ -13,13 +13,18 @@ from dicomnode.config_sections import LOOPBACK
 from dicomnode.deliver.peer import Peer
 from dicomnode.deliver.sender import send_files
 from dicomnode.housekeeping import Overdue
+from dicomnode.receive.observer import ReceiveObserver
 from dicomnode.spool.browsing import Browser
 from dicomnode.spool.spool import LEDGER_NAME, Spool
+from dicomnode.web.course_page import CoursePage
 from dicomnode.web.doorkeeper import AccessRules, Doorkeeper
 from dicomnode.web.health import health_routes
+from dicomnode.web.identifiers import Identifiers, forget_identifiers
 from dicomnode.web.live import Live
+from dicomnode.web.models_page import ModelsPage
 from dicomnode.web.now_page import Disk, NowPage, Worker
 from dicomnode.web.pictures import Pictures
+from dicomnode.web.search_page import SearchPage
 from dicomnode.web.series_page import SeriesPage
 from dicomnode.web.series_pictures import SeriesPictures
 from dicomnode.web.site import Pages, Route, Site, log_out
@@ -31,7 +36,7 @@ EVERY_ADDRESS = ("0.0.0.0", "::", "")
 
 
 class NodePage:
-    """Everything that is served over HTTP; :attr:`live` is to be told what happens at the front door.
+    """Everything that is served over HTTP.
 
     Parameters
     ----------
@@ -63,6 +68,11 @@ class NodePage:
             web.token.get_secret_value(), [str(one) for one in web.proxy_addresses], web.proxy_user_header
         )
         doorkeeper = Doorkeeper(rules)
+        self._identifiers: Identifiers | None = None
+        if web.identifiers:
+            self._identifiers = Identifiers(spool.directory, self._browser.purged)
+        else:
+            forget_identifiers(spool.directory)
         self._pictures = quick, thorough = Pictures(), Pictures()
         pages = Pages(NAVIGATION, has_login=doorkeeper.asks_for_token)
         self.site = Site(
@@ -80,10 +90,21 @@ class NodePage:
                     self._pictures,
                     self._send,
                     int(config.node.max_instance_mb * 1e6),
+                    self._identifiers.of if self._identifiers else None,
                 ).routes,
+                *CoursePage(
+                    pages, self._browser, config.priors.identifiers, shows_dates=web.identifiers
+                ).routes,
+                *ModelsPage(pages, _uses(config)).routes,
+                *SearchPage(pages, self._browser, spool.directory, self._identifiers).routes,
                 *SeriesPictures(pages, self._browser, spool.directory, quick, thorough).routes,
             ],
         )
+
+    @property
+    def observers(self) -> list[ReceiveObserver]:
+        """Who is to be told what happens at the front door."""
+        return [self.live, *([self._identifiers] if self._identifiers else [])]
 
     def begin(self, loops: Sequence[AnalysisLoop], overdue: Callable[[], Sequence[Overdue]]) -> None:
         """The node begins its work."""
@@ -94,6 +115,8 @@ class NodePage:
         for pictures in self._pictures:
             pictures.stop()
         self._browser.close()
+        if self._identifiers is not None:
+            self._identifiers.close()
 
     @property
     def name(self) -> str:
@@ -158,3 +181,9 @@ class NodePage:
         """Room for instances."""
         usage = shutil.disk_usage(self._spool.directory)
         return Disk(usage.free, self._spool.minimum_free_bytes, usage.total)
+
+
+def _uses(config: Config) -> Mapping[str, tuple[str, ...]]:
+    """What the node uses which model for."""
+    uses = {config.analysis.model: ("finds lesions",), "lobes": ("finds lobes",)}
+    return uses | ({"lungs": ("finds lungs",)} if config.analysis.lungs == "lungs" else {})

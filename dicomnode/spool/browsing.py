@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,8 @@ FINISHED = (SeriesState.DELIVERED, SeriesState.COMMITTED)
 NOT_MEASURED = (SeriesState.REFUSED, SeriesState.FAILED)
 
 _BUSY_SECONDS = 5.0
+_MOST_RESULTS = 500
+_MOST_VALUES = 500
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,16 @@ class Delivered:
 
     done: int
     total: int
+
+
+@dataclass(frozen=True)
+class KnownResult:
+    """A measured scan: digests of its patient's identifiers by keyword, and the result as JSON."""
+
+    series_id: str
+    marks: Mapping[str, str]
+    record: str
+    created_at: float
 
 
 @dataclass(frozen=True)
@@ -146,6 +158,45 @@ class Browser:
         """
         with self._read() as connection:
             return rows.details(connection, find(connection, series_id))
+
+    def patient_results(self, series_id: str, identifiers: Sequence[str]) -> list[KnownResult]:
+        """Results of scans that share one of the identifiers with those of this series; its own, too.
+
+        Parameters
+        ----------
+        identifiers:
+            Keywords, of which each alone is looked up.
+        """
+        marks = "SELECT keyword, digest FROM patient_mark WHERE series_id = ?"
+        text = (
+            "SELECT patient_result.series_id AS series_id, record, created_at FROM patient_mark "
+            "JOIN patient_result USING (series_id) JOIN series ON series.id = patient_result.series_id "
+            "AND series.generation = patient_result.generation WHERE keyword = ? AND digest = ? LIMIT ?"
+        )
+        found: dict[str, KnownResult] = {}
+        with self._read() as connection:
+            for keyword, digest in connection.execute(marks, (series_id,)).fetchall():
+                if keyword not in identifiers:
+                    continue
+                for row in connection.execute(text, (keyword, digest, _MOST_RESULTS)).fetchall():
+                    own = {
+                        one["keyword"]: one["digest"]
+                        for one in connection.execute(marks, (row["series_id"],))
+                    }
+                    result = KnownResult(row["series_id"], own, row["record"], row["created_at"])
+                    found[row["series_id"]] = result
+        return list(found.values())
+
+    def purged(self, series_ids: Sequence[str]) -> set[str]:
+        """Those of the series that are purged, or not known any more."""
+        there: set[str] = set()
+        with self._read() as connection:
+            for start in range(0, len(series_ids), _MOST_VALUES):
+                some = series_ids[start : start + _MOST_VALUES]
+                marks = ", ".join("?" * len(some))
+                query = f"SELECT id FROM series WHERE purged_at IS NULL AND id IN ({marks})"
+                there.update(row["id"] for row in connection.execute(query, list(some)))
+        return set(series_ids) - there
 
     def search(self, query: Query, limit: int, offset: int = 0) -> list[SeriesRecord]:
         """Series that fit, those that began to arrive last first."""

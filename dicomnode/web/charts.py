@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
 
 from markupsafe import Markup
+
+from dicomnode.web.axes import Axes
 
 
 def path(points: Sequence[tuple[float, float]]) -> str:
@@ -78,3 +82,103 @@ def histogram(probability: Sequence[float], normal: Sequence[float], lowest_hu: 
         base=8 + tall,
         left=left,
     )
+
+
+@dataclass(frozen=True)
+class Point:
+    """A measured value, with its bounds where they are known."""
+
+    x: float
+    y: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A published course; ``name`` is its class in the style sheet."""
+
+    name: str
+    points: Sequence[tuple[float, float]]
+
+
+def course(points: Sequence[Point], curves: Sequence[Curve], label: str, words_x: str) -> Markup:
+    """Measured values over days, beside published courses."""
+    published = [place for curve in curves for place in curve.points]
+    days = [point.x for point in points] + [x for x, _ in published]
+    highest = max(*(point.y for point in points), *(y for _, y in published), 1.0)
+    axes = Axes((min(*days, 0.0) - 1.0, 0.0), (max(days) * 1.02, highest * 1.12))
+    lines = [
+        Markup('<path class="{}" d="{}"/>').format(
+            curve.name, path([(axes.x(x), axes.y(y)) for x, y in curve.points])
+        )
+        for curve in curves
+    ]
+    own = path([(axes.x(point.x), axes.y(point.y)) for point in points])
+    bars = [
+        Markup('<line class="interval-bar" x1="{0:.1f}" x2="{0:.1f}" y1="{1:.1f}" y2="{2:.1f}"/>').format(
+            axes.x(point.x), max(axes.y(point.high), 10.0), axes.y(point.low)
+        )
+        for point in points
+        if point.low is not None and point.high is not None
+    ]
+    dots = [
+        Markup(
+            '<circle class="dot" cx="{:.1f}" cy="{:.1f}" r="4.5"><title>day {:g}: {:g}</title></circle>'
+        ).format(axes.x(point.x), axes.y(point.y), point.x, point.y)
+        for point in points
+    ]
+    said = "; ".join(f"day {point.x:g}: {point.y:g}" for point in points)
+    return axes.drawing(
+        f"{label}. {said}",
+        axes.grid(words_x),
+        *lines,
+        *bars,
+        Markup('<path class="line" d="{}"/>').format(own),
+        *dots,
+    )
+
+
+def bland_altman(pairs: Sequence[tuple[float, float]], words: str, unit: str) -> Markup:
+    """Found less true over their mean, with the mean difference and the limits of agreement (1.96 SD).
+
+    Parameters
+    ----------
+    pairs:
+        (true, found); at least two.
+    """
+    means = [(true + found) / 2 for true, found in pairs]
+    differences = [found - true for true, found in pairs]
+    bias, spread = mean(differences), 1.96 * stdev(differences)
+    reach = 1.08 * max(*map(abs, differences), abs(bias) + spread, 1e-6)
+    axes = Axes((0.0, -reach), (max(*means, 1e-6) * 1.05, reach))
+    lines = [
+        Markup(
+            '<line class="{}" x1="{}" x2="{:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            '<text class="tick end" x="{:.1f}" y="{text:.1f}">{}</text>'
+        ).format(
+            name,
+            axes.left,
+            axes.right,
+            axes.right - 4,
+            _signed(value),
+            y=axes.y(value),
+            text=axes.y(value) - 4,
+        )
+        for name, value in (("bias", bias), ("limit", bias - spread), ("limit", bias + spread))
+    ]
+    dots = [
+        Markup('<circle class="dot small" cx="{:.1f}" cy="{:.1f}" r="3.2"/>').format(axes.x(x), axes.y(y))
+        for x, y in zip(means, differences, strict=True)
+    ]
+    label = (
+        f"Bland-Altman plot, {words}, {len(pairs)} points: mean difference {_signed(bias)} {unit}, "
+        f"limits of agreement {_signed(bias - spread)} to {_signed(bias + spread)} {unit}"
+    )
+    grid = axes.grid(f"mean of expert and model, {unit}", f"model less expert, {unit}")
+    return axes.drawing(label, grid, *lines, *dots)
+
+
+def _signed(value: float) -> str:
+    """Three digits with a sign, and no power of ten."""
+    return f"{value:+.{0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2}f}".replace("-", "\u2212")

@@ -14,6 +14,7 @@ from dicomnode.spool.errors import LedgerError, LedgerUnavailableError
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.records import DeliveryRecord, SeriesDetails, series_key
 from dicomnode.spool.states import SeriesState
+from dicomnode.web.identifiers import Identity
 from dicomnode.web.lung_drawing import draw_lungs, draw_scale
 from dicomnode.web.messages import HttpError, Response
 from dicomnode.web.pictures import NoPictureError, Pictures
@@ -44,6 +45,8 @@ class SeriesPage:
         How an edited segmentation gets into the node.
     maximum_bytes:
         Of such a segmentation.
+    identity:
+        Says whose a series is, where the page is to show that.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class SeriesPage:
         pictures: Sequence[Pictures],
         send: Send,
         maximum_bytes: int,
+        identity: Callable[[str], Identity] | None = None,
     ) -> None:
         self._pages = pages
         self._browser = browser
@@ -63,6 +67,7 @@ class SeriesPage:
         self._pictures = pictures
         self._send = send
         self._maximum_bytes = maximum_bytes
+        self._identity = identity
 
     @property
     def routes(self) -> list[Route]:
@@ -86,6 +91,7 @@ class SeriesPage:
             title=f"Series {details.series.id}",
             section="Search",
             series=details.series,
+            identity=self._identity(details.series.id) if self._identity else None,
             details=details,
             files=files,
             measured=measured,
