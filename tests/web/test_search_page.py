@@ -20,7 +20,7 @@ from dicomnode.spool.records import Kept
 from dicomnode.spool.spool import Spool
 from dicomnode.spool.states import SeriesState
 from dicomnode.web.doorkeeper import AccessRules, Doorkeeper
-from dicomnode.web.identifiers import FILE_NAME, Identifiers
+from dicomnode.web.identifiers import FILE_NAME, Identifiers, forget_identifiers
 from dicomnode.web.search_page import PAGE_SERIES, SearchPage
 from dicomnode.web.site import Pages, Site
 from tests.report.report_cases import axial_affine, make_case, thorax, write_ct
@@ -150,6 +150,8 @@ def test_accession_numbers_are_known_only_where_configured(tmp_path: Path) -> No
     assert identifiers.with_accession("ACC7") == (ids[1],), "a purged series' are forgotten"
     identifiers.close()
     assert identifiers.with_accession("ACC7") == ()
+    forget_identifiers(tmp_path)
+    assert not (tmp_path / FILE_NAME).exists()
     browser.close()
     ledger.close()
 
