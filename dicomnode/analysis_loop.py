@@ -6,7 +6,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,6 +62,8 @@ class AnalysisLoop:
         Is told what each analysis took.
     priors:
         Looks for earlier results of the patient; None compares nothing.
+    urgent_ae_titles:
+        Series of these senders are taken before all others.
     """
 
     def __init__(
@@ -76,7 +78,9 @@ class AnalysisLoop:
         training_directory: Path | None = None,
         observe: Callable[[Cost], None] = lambda _cost: None,
         priors: PriorSearch | None = None,
+        urgent_ae_titles: Collection[str] = (),
     ) -> None:
+        self._urgent_ae_titles = tuple(urgent_ae_titles)
         self._spool = spool
         self._supervisor = supervisor
         self._destinations = tuple(destinations)
@@ -87,7 +91,6 @@ class AnalysisLoop:
         self._observe = observe
         self._priors = priors
         self._last_cost = Cost()
-        self._model_loaded = False
         self._working: Working | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="analysis")
@@ -129,8 +132,8 @@ class AnalysisLoop:
 
     @property
     def model_loaded(self) -> bool:
-        """Whether a worker has loaded the model; one that dies later is replaced by one that loads it too."""
-        return self._model_loaded
+        """Whether a worker has loaded the model."""
+        return self._supervisor.model_loaded
 
     @property
     def gpu_memory_bytes(self) -> int | None:
@@ -147,16 +150,24 @@ class AnalysisLoop:
         self._warm_up()
         while not self._stopping.is_set():
             seen = database.version
-            series = self._spool.ledger.claim_next()
+            series = self._next_series()
             if series is None:
-                database.wait(seen)
+                database.wait(seen, self._supervisor.retry_seconds)
             else:
                 self._take(series)
+
+    def _next_series(self) -> SeriesRecord | None:
+        """One that is complete, if there is a worker for it; else it stays so, and counts no attempt."""
+        ledger = self._spool.ledger
+        if self._supervisor.model_loaded and not ledger.has_complete():
+            return None
+        if not self._supervisor.is_ready():
+            return None
+        return ledger.claim_next(self._urgent_ae_titles)
 
     def _warm_up(self) -> None:
         try:
             self._supervisor.warm_up()
-            self._model_loaded = True
             LOGGER.info("model loaded")
         except WorkerError as error:
             if not self._stopping.is_set():
@@ -214,7 +225,7 @@ class AnalysisLoop:
             if not self._stopping.is_set():  # else the series is requeued at the next start
                 self._try_again(series, str(error))
             return
-        self._model_loaded = True
+        self._supervisor.model_loaded = True
         self._last_cost = analysis.cost
         self._observe(analysis.cost)
         results = _publish(attempt, directory, analysis)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from dicomnode.config_values import (
     AETitle,
+    ClusterAddress,
     HttpAddress,
     HttpHeaders,
     Network,
@@ -106,7 +107,9 @@ class Analysis(_Section):
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     waiting_alarm_seconds: Annotated[float, Field(gt=0)] = 3600.0
-    cluster: Annotated[str, not_in_this_version("computing on a Ray cluster")] = ""
+    urgent_ae_titles: tuple[AETitle, ...] = ()
+    cluster: ClusterAddress = ""
+    cluster_cpus: Annotated[float, Field(gt=0, le=256)] = 4.0
 
 
 class Report(_Section):

@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CLUSTER_ADDRESS = re.compile(r"(ray://)?(\[[0-9A-Fa-f:.%]+\]|[^:@/\[\]]+):[0-9]{1,5}")
 _PEER_ADDRESS = re.compile(r"[^@\\]{1,16}@(\[[0-9A-Fa-f:.%]+\]|[^:@\[\]]+):[0-9]{1,5}")
 
 
@@ -34,6 +35,15 @@ def _peer_address(address: str) -> str:
     return address
 
 
+def _cluster_address(address: str) -> str:
+    """``HOST:PORT`` or ``ray://HOST:PORT``; empty for none."""
+    if address and not _CLUSTER_ADDRESS.fullmatch(address):
+        raise ValueError(
+            f"a cluster is written HOST:PORT or ray://HOST:PORT, for example 192.0.2.9:6379, not {address!r}"
+        )
+    return address
+
+
 def _http_address(address: str) -> str:
     if address and not address.startswith(("http://", "https://")):
         raise ValueError(f"a DICOMweb address begins with https:// or http://, not {address!r}")
@@ -55,6 +65,7 @@ AETitle = Annotated[str, AfterValidator(_application_entity)]
 Network = Annotated[str, AfterValidator(_network)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 PeerAddress = Annotated[str, AfterValidator(_peer_address)]
+ClusterAddress = Annotated[str, AfterValidator(_cluster_address)]
 HttpHeaders = Annotated[dict[str, SecretStr], AfterValidator(_http_headers)]
 HttpAddress = Annotated[str, AfterValidator(_http_address)]
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from dicomnode import __version__, callback
 from dicomnode.analysis_loop import AnalysisLoop
 from dicomnode.assemble.decoders import decodable_transfer_syntaxes
+from dicomnode.cluster.choice import make_supervisor
 from dicomnode.config import FHIR_NAME, Config
 from dicomnode.config_sections import Destination as DestinationSettings
 from dicomnode.deliver.delivery import DeliveryLoop
@@ -23,7 +24,6 @@ from dicomnode.receive.server import ServerSettings, StorageServer
 from dicomnode.report.result_set import FurtherResults, ResultKind
 from dicomnode.spool.errors import SpoolError
 from dicomnode.spool.spool import Spool
-from dicomnode.supervisor import Supervisor
 from dicomnode.tls import client_tls, server_tls
 
 LOGGER = logging.getLogger(__name__)
@@ -66,14 +66,7 @@ class Node:
         self._analysis = [
             AnalysisLoop(
                 self._spool,
-                Supervisor(
-                    config.analysis.model,
-                    config.analysis.device,
-                    config.analysis.timeout_seconds,
-                    lungs=config.analysis.lungs,
-                    runtime=config.analysis.runtime,
-                    further=further_results(config),
-                ),
+                make_supervisor(config.analysis, further_results(config)),
                 destinations,
                 include=kinds_of(config),
                 config_sha256=config.analysis_sha256(),
@@ -81,6 +74,7 @@ class Node:
                 training_directory=config.correction.training_directory,
                 observe=self._monitoring.analyzed,
                 priors=callback.prior_search(config, self._spool.ledger, self._expected),
+                urgent_ae_titles=config.analysis.urgent_ae_titles,
             )
             for _ in range(config.analysis.workers)
         ]

@@ -60,6 +60,9 @@ class Supervisor:
         What it makes besides SEG, SR and the picture.
     """
 
+    retry_seconds: float | None = None
+    """When to ask :meth:`is_ready` again; None: when something has changed."""
+
     def __init__(
         self,
         model: str,
@@ -74,7 +77,7 @@ class Supervisor:
         self._device = device
         self._lungs = lungs
         self._runtime = runtime
-        self._further = further
+        self.further = further
         self._timeout_seconds = timeout_seconds
         self._command = tuple(command)
         self._process: subprocess.Popen[str] | None = None
@@ -83,6 +86,8 @@ class Supervisor:
         self._lock = threading.Lock()
         self._starts = 0
         self._cpu_until = 0.0
+        self.model_loaded = False
+        """Whether a worker has loaded the model; one that dies later is replaced by one that loads it too."""
 
     @property
     def pid(self) -> int | None:
@@ -95,6 +100,10 @@ class Supervisor:
         """How many workers were started so far."""
         return self._starts
 
+    def is_ready(self) -> bool:
+        """Whether a series may be taken for this worker; a process of this machine can always be had."""
+        return True
+
     def warm_up(self) -> None:
         """Start the worker and load the model, so that the first series needn't wait for it.
 
@@ -104,6 +113,7 @@ class Supervisor:
             If the model can't be loaded.
         """
         self._request({"command": "load"}, no_progress)
+        self.model_loaded = True
 
     def analyze(
         self,
@@ -130,7 +140,7 @@ class Supervisor:
             "config_sha256": config_sha256,
             "predecessor": asdict(predecessor) if predecessor else None,
             "asks_priors": priors is not None,
-            "further": self._further.to_json(),
+            "further": self.further.to_json(),
         }
         return _analysis(self._request(request, progress, priors))
 
@@ -173,7 +183,7 @@ class Supervisor:
             "config_sha256": config_sha256,
             "predecessor": asdict(predecessor) if predecessor else None,
             "asks_priors": priors is not None,
-            "further": self._further.to_json(),
+            "further": self.further.to_json(),
         }
         return _analysis(self._request(request, progress, priors))
 

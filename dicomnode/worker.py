@@ -6,7 +6,6 @@ line. A worker that is killed, hangs or runs out of memory takes nothing else wi
 
 from __future__ import annotations
 
-import ctypes
 import io
 import json
 import os
@@ -25,13 +24,13 @@ from dicomnode.correction_pipeline import correct_series, recognize_series
 from dicomnode.logs import configure_logging, where_it_happened
 from dicomnode.measure.priors import Findings
 from dicomnode.pipeline import analyze_series
+from dicomnode.process import die_with_parent
 from dicomnode.report.errors import ReportError
 from dicomnode.report.result_set import DocumentReference, FurtherResults, ResultSet
 from dicomnode.segment.card import ModelError
 from dicomnode.segment.segmenter import Segmenter
 
 PROGRESS_INTERVAL_SECONDS = 0.2
-PR_SET_PDEATHSIG = 1
 OUT_OF_MEMORY = "out of memory"
 DEVICE_FAILED = "the CUDA device failed"
 
@@ -212,20 +211,9 @@ def _as_json(results: ResultSet) -> list[dict[str, str]]:
     ]
 
 
-def _die_with_the_node() -> None:
-    """Ask Linux to kill this process when its parent ends, and to take it first when memory runs out."""
-    if sys.platform != "linux":
-        return
-    parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit(1)
-    Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-
-
 def main() -> None:
     """Keep the event stream clean: whatever a library prints goes to standard error."""
-    _die_with_the_node()
+    die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node decides when a worker ends
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

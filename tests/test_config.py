@@ -38,7 +38,7 @@ def test_the_commented_file_holds_every_key_with_its_default() -> None:
         ("[nodes]\nport = 104\n", "nodes: there is no such key"),
         ('[node]\nae_title = "A TITLE THAT IS TOO LONG"\n', "1 to 16 printable ASCII"),
         ('[access]\naddresses = ["10.0.0.0/99"]\n', "access.addresses.0"),
-        ('[analysis]\ncluster = "ray://head"\n', "analysis.cluster: computing on a Ray cluster is not part"),
+        ('[analysis]\ncluster = "ray://head"\n', "analysis.cluster: a cluster is written HOST:PORT"),
         ('[series]\ncount_source = "pacs:104"\n', "a peer is written AE@HOST:PORT"),
         ('[web]\nhost = "0.0.0.0"\nport = 8080\n', "needs an access token"),
         ("[spool]\nretention_days = -1\n", "spool.retention_days"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -114,17 +115,22 @@ class Ledger(LedgerReader):
             series = get(connection, series_id)
             move(connection, series, self._clock(), SeriesState.COMPLETE, completeness=decision)
 
-    def claim_next(self) -> SeriesRecord | None:
+    def has_complete(self) -> bool:
+        """Whether a series waits for its analysis."""
+        with self.database.read() as connection:
+            return connection.execute(_ANY_COMPLETE).fetchone() is not None
+
+    def claim_next(self, urgent_ae_titles: Collection[str] = ()) -> SeriesRecord | None:
         """Take the longest waiting complete series for analysis; ``None`` if there is none.
 
-        Its attempts are counted here, before anything can go wrong.
+        Those that came from one of ``urgent_ae_titles`` are taken before all others. Its attempts are counted
+        here, before anything can go wrong.
         """
-        with self.database.read() as connection:
-            waiting = connection.execute(_NEXT_COMPLETE).fetchone() is not None
-        if not waiting:
+        if not self.has_complete():
             return None
+        urgent = json.dumps(sorted(urgent_ae_titles))
         with self.database.write() as connection:
-            row = connection.execute(_NEXT_COMPLETE).fetchone()
+            row = connection.execute(_NEXT_COMPLETE, (urgent,)).fetchone()
             if row is None:
                 return None
             series = rows.series(row)
@@ -295,5 +301,12 @@ class Ledger(LedgerReader):
             forget_instances(connection, lost, detail, self._clock())
 
 
-_NEXT_COMPLETE = "SELECT * FROM series WHERE state = 'complete' ORDER BY state_since, id LIMIT 1"
+_ANY_COMPLETE = "SELECT 1 FROM series WHERE state = 'complete' LIMIT 1"
+
+# One instance's sender stands for the series': to look at all of them would cost more the more of them wait.
+_NEXT_COMPLETE = (
+    "SELECT * FROM series WHERE state = 'complete' ORDER BY "
+    "coalesce((SELECT calling_ae_title FROM instance WHERE series_id = series.id LIMIT 1), '') "
+    "IN (SELECT value FROM json_each(?)) DESC, state_since, id LIMIT 1"
+)
 _ANALYZING = "SELECT * FROM series WHERE state = 'analyzing'"
