@@ -96,6 +96,7 @@ def test_the_cluster_comes_and_goes(
         "CLUSTER": head.address,
         "CLUSTER_CPUS": "1",
         "MODEL": "medip_unet2d",
+        "RUNTIME": "torch",
         "URGENT_AE_TITLES": f'["{URGENT}"]',
         "ATTEMPTS": "2",
     }.items():
