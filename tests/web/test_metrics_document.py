@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from dicomnode.audit.audit_file import AuditFile
 from dicomnode.spool.spool import Spool
@@ -19,6 +21,7 @@ from dicomnode.web.node_figures import NodeFigures, WorkerFigures
 from tests.conftest import REPOSITORY
 
 ALERTS = REPOSITORY / "config" / "prometheus-alerts.yml"
+DASHBOARD = REPOSITORY / "config" / "grafana-dashboard.json"
 
 
 @pytest.fixture
@@ -56,6 +59,29 @@ def test_alerts_ask_for_what_is_served(exposition: str) -> None:
     assert {"dicomnode_oldest_undelivered_seconds", "dicomnode_audit_waiting_messages"} <= asked
     for name, label, value in re.findall(r'(dicomnode_\w+)\{(\w+)="(\w+)"\}', text):
         assert f'{name}{{{label}="{value}"}} 0.0' in exposition, "increase() must see it go from 0 to 1"
+
+
+def test_the_dashboard_shows_all_that_is_served_and_nothing_else(exposition: str) -> None:
+    dashboard = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    queries = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    asked = {
+        re.sub(r"_bucket$", "", name) for query in queries for name in re.findall(r"\bdicomnode_\w+", query)
+    }
+    assert asked == served(exposition).keys()
+    labels = {name for sample in samples(exposition) for name in sample.labels} | {"instance"}
+    for query in queries:
+        for selector in re.findall(r"\{([^}]*)\}", query):
+            assert {part.split("=")[0].strip() for part in selector.split(",")} <= labels, query
+        for names in re.findall(r"by \(([^)]*)\)", query):
+            assert set(names.split(", ")) <= labels, query
+    assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
+
+
+def samples(exposition: str) -> list[Sample]:
+    """All samples, and one of each counter that has none before something happens."""
+    known = [sample for family in text_string_to_metric_families(exposition) for sample in family.samples]
+    later = {"reason": "", "status": "", "destination": "", "outcome": "", "step": "", "stage": "", "le": ""}
+    return [*known, Sample("later", later, 0.0)]
 
 
 def test_restarts_and_gpu_memory(exposition: str) -> None:
