@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -18,16 +19,43 @@ SMOOTHING_REACH = 3.0
 MINIMUM_CONSOLIDATION_ML = 0.1
 """Dense spots below this inside a lesion are cut vessels, not consolidation; a cube of 4.6 mm."""
 
+SMOOTHED_ROWS = 16
+"""Rows smoothed at once: what they need stays in the processor's cache."""
+
+ROUNDING = 1e-3
+"""A level that weights of float32 take for a hair less stays itself."""
+
 AnyConnection = ndimage.generate_binary_structure(3, 3)
 
 
 def smooth_across(levels: NDArray[np.uint8], sigma: float) -> None:
-    """Smooth stored probabilities (slices, rows, columns) across slices in place; ``sigma`` in slices."""
-    box = bounding_box(levels > 0)
-    if sigma > 0 and box is not None and len(levels) > 1:
-        ndimage.gaussian_filter1d(
-            levels[box], sigma, axis=0, output=levels[box], mode="nearest", truncate=3.0
-        )
+    """Smooth stored probabilities (slices, rows, columns) across slices in place; ``sigma`` in slices.
+
+    Beyond the first and last slice with any of them, those are repeated. Written as the product with a
+    matrix (slices, slices), which is several times faster than a filter along the slowest axis.
+    """
+    box = bounding_box(levels)
+    if sigma <= 0 or box is None or len(levels) < 2:
+        return
+    part = levels[box]
+    weights = torch.from_numpy(_gaussian_matrix(len(part), sigma))
+    for row in range(0, part.shape[1], SMOOTHED_ROWS):
+        rows = part[:, row : row + SMOOTHED_ROWS]
+        flat = torch.from_numpy(rows.reshape(len(part), -1)).float()
+        smooth = (weights @ flat).add_(ROUNDING).to(torch.uint8)
+        rows[:] = smooth.numpy().reshape(rows.shape)
+
+
+def _gaussian_matrix(count: int, sigma: float) -> NDArray[np.float32]:
+    """Row i holds the weights of all slices in slice i."""
+    reach = int(SMOOTHING_REACH * sigma + 0.5)
+    steps = np.arange(-reach, reach + 1)
+    weights = np.exp(-0.5 * (steps / sigma) ** 2)
+    matrix = np.zeros((count, count))
+    place = np.arange(count)
+    for step, weight in zip(steps, weights / weights.sum(), strict=True):
+        np.add.at(matrix, (place, np.clip(place + step, 0, count - 1)), weight)
+    return matrix.astype(np.float32)
 
 
 def drop_specks(
@@ -39,10 +67,13 @@ def drop_specks(
     if box is None:
         return kept
     parts, _ = ndimage.label(mask[box], structure=AnyConnection)
+    filled = np.flatnonzero(parts)  # most voxels aren't
+    part_of = parts.ravel()[filled]
     smallest = minimum_ml * 1000 / float(np.prod(spacing_mm))
-    big = np.bincount(parts.ravel()) >= smallest
-    big[0] = False
-    kept[box] = big[parts]
+    big = np.bincount(part_of) >= smallest
+    inside = np.zeros(parts.shape, np.bool_)
+    inside.ravel()[filled] = big[part_of]
+    kept[box] = inside
     return kept
 
 
@@ -69,7 +100,7 @@ def find_consolidation(
     """
     consolidation = np.zeros_like(lesion)
     sigma = [SMOOTHING_MM / spacing for spacing in spacing_mm]
-    box = bounding_box(lesion, [math.ceil(SMOOTHING_REACH * s) for s in sigma])
+    box = bounding_box(lesion, smoothing_margins(spacing_mm))
     if box is None:
         return consolidation
     weight = lung[box].astype(np.float32)
@@ -80,15 +111,22 @@ def find_consolidation(
     return consolidation
 
 
+def smoothing_margins(spacing_mm: tuple[float, float, float]) -> list[int]:
+    """Voxels along each axis that :func:`find_consolidation` looks at around a lesion."""
+    return [math.ceil(SMOOTHING_REACH * SMOOTHING_MM / spacing) for spacing in spacing_mm]
+
+
 def bounding_box(
-    mask: NDArray[np.bool_], margins: Sequence[int] = (0, 0, 0)
+    mask: NDArray[np.bool_] | NDArray[np.uint8], margins: Sequence[int] = (0, 0, 0)
 ) -> tuple[slice, slice, slice] | None:
-    """Smallest box around a 3D mask, widened by voxels along each axis; none around an empty mask."""
-    found = ndimage.find_objects(mask.astype(np.uint8), max_label=1)
-    if found[0] is None:
+    """Smallest box around what isn't 0 in a 3D array, widened by voxels along each axis, if there is any."""
+    slices = np.flatnonzero(mask.any(axis=(1, 2)))
+    if not slices.size:
         return None
+    plane = np.asarray(mask[slices[0] : slices[-1] + 1].any(axis=0))
+    filled = (slices, np.flatnonzero(plane.any(axis=1)), np.flatnonzero(plane.any(axis=0)))
     z, y, x = (
-        slice(max(edge.start - margin, 0), min(edge.stop + margin, size))
-        for edge, margin, size in zip(found[0], margins, mask.shape, strict=True)
+        slice(max(int(places[0]) - margin, 0), min(int(places[-1]) + 1 + margin, size))
+        for places, margin, size in zip(filled, margins, mask.shape, strict=True)
     )
     return z, y, x

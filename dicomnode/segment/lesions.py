@@ -18,9 +18,11 @@ from dicomnode.segment.card import ModelCard, ModelError, Postprocessing
 from dicomnode.segment.inference import NetworkRunner, run_network
 from dicomnode.segment.lesion_rules import (
     MINIMUM_CONSOLIDATION_ML,
+    bounding_box,
     drop_specks,
     find_consolidation,
     smooth_across,
+    smoothing_margins,
     touching,
 )
 from dicomnode.segment.networks.factory import build_network
@@ -196,10 +198,13 @@ class LesionModel:
                 done += int(searched[chosen].any(axis=(1, 2)).sum())
                 if progress is not None:
                     progress(done / total)
-        for plane in found:
-            smooth_across(plane, rules.smoothing_mm / spacing_mm[0])
-        if not rules.finds_lungs:
-            found *= searched
+        if (box := bounding_box(searched)) is not None and total:
+            # nothing was found beyond these slices and the crop
+            part = (box[0], *crop.slices)
+            for plane in found:
+                smooth_across(plane[part], rules.smoothing_mm / spacing_mm[0])
+                if not rules.finds_lungs:
+                    plane[part] *= searched[part]
         return Probabilities(found[0], found[1] if planes > 1 else None, found[2] if planes > 2 else None)
 
     def searched(self, lung: NDArray[np.bool_], lung_known: bool) -> NDArray[np.bool_]:
@@ -255,19 +260,23 @@ class LesionModel:
             own = touching(found.lung >= as_byte(0.5), lung)
             if 2 * np.count_nonzero(own) >= np.count_nonzero(lung):
                 lung = inside = own
-        lesion = drop_specks(
-            inside & (found.lesion >= as_byte(rules.probability_threshold)),
-            spacing_mm,
-            rules.minimum_lesion_ml,
-        )
+        labels = np.zeros(hu.shape, np.uint8)
+        box = bounding_box(inside, smoothing_margins(spacing_mm))
+        if box is None:
+            return Found(labels, found.lesion)
+        likely = inside[box] & (found.lesion[box] >= as_byte(rules.probability_threshold))
+        lesion = drop_specks(likely, spacing_mm, rules.minimum_lesion_ml)
         if found.consolidation is not None:
-            dense = lesion & (found.consolidation >= as_byte(rules.consolidation_probability))
+            dense = lesion & (found.consolidation[box] >= as_byte(rules.consolidation_probability))
             consolidation = drop_specks(dense, spacing_mm, MINIMUM_CONSOLIDATION_ML)
         else:
-            consolidation = find_consolidation(hu, inside, lesion, spacing_mm, rules.consolidation_hu)
-        labels = np.where(lung, np.uint8(Label.NORMAL_LUNG), np.uint8(Label.BACKGROUND))
-        labels[lesion] = Label.GROUND_GLASS
-        labels[consolidation] = Label.CONSOLIDATION
+            consolidation = find_consolidation(
+                hu[box], inside[box], lesion, spacing_mm, rules.consolidation_hu
+            )
+        part = labels[box]
+        part[lung[box]] = Label.NORMAL_LUNG
+        part[lesion] = Label.GROUND_GLASS
+        part[consolidation] = Label.CONSOLIDATION
         return Found(labels, found.lesion)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from dicomnode.segment.card import ModelError
 from dicomnode.segment.lobe_card import LobeCard, LobeRules
 from dicomnode.segment.lung_shape import (
+    ABSENT,
     PARTS,
     ShapeBox,
     Spacing,
@@ -159,15 +160,21 @@ def draw_parts(
             lung.shape, spacing_mm, box.start_mm, box.length_mm, logits.shape[1:], strict=True
         )
     )
-    in_plane = torch.einsum("czyx,wx->czyw", logits, x)
+    # interpolation is linear, so differences are as good as the logits, and one less
+    against_upper = logits[1:] - logits[:1]
+    has_middle = bool((against_upper[0] > ABSENT / 2).any())
+    if not has_middle:
+        against_upper = against_upper[1:]
+    in_plane = torch.einsum("czyx,wx->czyw", against_upper, x)
     parts = np.zeros(lung.shape, np.uint8)
     for first in range(0, lung.shape[0], SLAB):
         chosen = slice(first, first + SLAB)
         level = torch.einsum("czyw,sz->csyw", in_plane, z[chosen])
         level = torch.einsum("csyw,hy->cshw", level, y)
-        upper, middle, lower = level.numpy()
-        part = np.where(lower > upper, np.uint8(3), np.uint8(1))  # much faster than argmax over channels
-        part[middle > np.maximum(upper, lower)] = 2
+        lower = level[-1].numpy()
+        part = np.where(lower > 0, np.uint8(3), np.uint8(1))  # much faster than argmax over channels
+        if has_middle:
+            part[level[0].numpy() > np.maximum(lower, 0)] = 2
         np.multiply(part, lung[chosen], out=parts[chosen])
     return parts
 

@@ -43,6 +43,9 @@ MARGIN = 0.12
 CHANNELS = 8
 """Lung, position along three axes, length of the box along three axes, side."""
 
+ABSENT = -1e4
+"""Added to the logits of a lobe that a lung doesn't have."""
+
 TYPICAL_LENGTH_MM = 200.0
 
 
@@ -124,5 +127,5 @@ def without_absent(logits: Tensor, sides: list[Side]) -> Tensor:
     """Logits (batch, 3, z, y, x) with the middle lobe impossible in left lungs."""
     left = torch.tensor([side is Side.LEFT for side in sides], device=logits.device)
     absent = torch.zeros_like(logits[:, :, :1, :1, :1])
-    absent[left, 1] = -1e4
+    absent[left, 1] = ABSENT
     return logits + absent
