@@ -45,7 +45,7 @@ ALL_STORAGE = "storage SOP classes above"
 STORE_STATUSES = {
     status.SUCCESS: (
         "Success",
-        "file and ledger are synced to disk; or the node keeps the instance already",
+        "instance and ledger row are synced to disk; or the node keeps the instance already",
     ),
     status.SOP_CLASS_NOT_SUPPORTED: ("Failure", "the SOP class of the request is not in the table above"),
     status.OUT_OF_RESOURCES: (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -9,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from dicomnode.spool.errors import LedgerUnavailableError
 from dicomnode.spool.instances import sync_directory
@@ -23,12 +24,20 @@ _BUSY_SECONDS = 10.0
 _T = TypeVar("_T")
 
 
+class Log(Protocol):
+    """Has what a transaction says, too, and is replayed after a power cut."""
+
+    def sync(self) -> None:
+        """It is on disk then."""
+
+
 class _Work(Generic[_T]):
     """One caller's part of a common transaction, and what became of it."""
 
-    def __init__(self, do: Callable[[sqlite3.Connection], _T], folder: Path | None) -> None:
+    def __init__(self, do: Callable[[sqlite3.Connection], _T], folder: Path | None, log: Log | None) -> None:
         self.do = do
         self.folder = folder
+        self.log = log
         self.is_over = False
         self.result: _T | None = None
         self.error: Exception | None = None
@@ -59,6 +68,7 @@ class Database:
             except BaseException:
                 self._connection.close()
                 raise
+            self._syncs = True
             self._data_version = self._read_data_version()
         except sqlite3.Error as error:
             raise LedgerUnavailableError(f"can't open the ledger {path}: {error}") from error
@@ -69,16 +79,21 @@ class Database:
             self._connection.close()
 
     @contextmanager
-    def write(self, *, announce: bool = True) -> Iterator[sqlite3.Connection]:
+    def write(self, *, announce: bool = True, sync: bool = True) -> Iterator[sqlite3.Connection]:
         """One transaction, on disk when the block is left; rolled back if it raises.
 
         Parameters
         ----------
         announce:
             Wake those who :meth:`wait`.
+        sync:
+            ``False`` if a log has it: it is on disk with the next transaction that is synced.
         """
         with self._lock:
             try:
+                if sync != self._syncs:
+                    self._connection.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
+                    self._syncs = sync
                 self._connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield self._connection
@@ -92,7 +107,12 @@ class Database:
         if announce:
             self.announce()
 
-    def write_together(self, do: Callable[[sqlite3.Connection], _T], folder: Path | None = None) -> _T:
+    def write_together(
+        self,
+        do: Callable[[sqlite3.Connection], _T],
+        folder: Path | None = None,
+        log: Log | None = None,
+    ) -> _T:
         """Group commit: ``do`` runs in one transaction with what other threads bring meanwhile.
 
         Whoever gets the lock runs the work of all who wait for it, so that many associations share the
@@ -101,14 +121,16 @@ class Database:
         Parameters
         ----------
         folder:
-            Synced before the commit, once for all who name it: a directory with a new file.
+            Synced before ``do`` runs, once for all who name it: a directory with a new file.
+        log:
+            Synced likewise; where all have one the transaction isn't synced besides.
 
         Raises
         ------
         LedgerUnavailableError
             If the transaction can't be written; nothing of it is there then.
         """
-        work = _Work(do, folder)
+        work = _Work(do, folder, log)
         self._queue.append(work)
         with self._lock:
             if not work.is_over:
@@ -120,11 +142,13 @@ class Database:
     def _run_queue(self) -> None:
         together = [self._queue.popleft() for _ in range(len(self._queue))]
         try:
-            with self.write(announce=False) as connection:
+            with self.write(announce=False, sync=not all(work.log for work in together)) as connection:
+                for folder in {work.folder for work in together if work.folder}:
+                    sync_directory(folder)
+                for log in {id(work.log): work.log for work in together if work.log}.values():
+                    log.sync()
                 for work in together:
                     _run_alone(connection, work)
-                for folder in {work.folder for work in together if work.folder and not work.error}:
-                    sync_directory(folder)
         except BaseException as error:
             for work in together:
                 work.error = work.error or LedgerUnavailableError(f"can't write the ledger: {error}")
@@ -133,6 +157,24 @@ class Database:
         finally:
             for work in together:
                 work.is_over = True
+
+    def sync(self) -> None:
+        """Transactions that weren't synced are on disk then.
+
+        Raises
+        ------
+        OSError
+            If that fails.
+        """
+        # No other file of SQLite's: closing one that it has locked would unlock it.
+        try:
+            descriptor = os.open(self.path.with_name(f"{self.path.name}-wal"), os.O_RDONLY)
+        except FileNotFoundError:
+            return  # all of it is in the main file, which SQLite has synced
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:

@@ -50,20 +50,51 @@ class InstanceFiles:
         OSError
             If the disk is full or fails; no trace of the file is left then.
         """
-        final = self._directory / relative_path
-        self._make_folder(final.parent)
-        temporary = self._incoming / f"{os.getpid()}-{next(self._numbers)}.part"
+        part, size = self.write_part(parts, sync=True)
+        self.publish(part, relative_path)
+        return size
+
+    def write_part(self, parts: Iterable[bytes | memoryview], *, sync: bool) -> tuple[Path, int]:
+        """Write a temporary file; where it is, and its size in bytes.
+
+        Parameters
+        ----------
+        sync:
+            ``False`` if the content is in the journal, which is synced before :meth:`publish`.
+
+        Raises
+        ------
+        OSError
+            As :meth:`write`.
+        """
+        part = self._incoming / f"{os.getpid()}-{next(self._numbers)}.part"
         size = 0
         try:
-            with temporary.open("xb", buffering=0) as file:
-                for part in parts:
-                    size += _write_pieces(file.fileno(), memoryview(part))
-                os.fsync(file.fileno())
-            temporary.rename(final)
+            with part.open("xb", buffering=0) as file:
+                for piece in parts:
+                    size += write_pieces(file.fileno(), memoryview(piece), size)
+                if sync:
+                    os.fsync(file.fileno())
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            part.unlink(missing_ok=True)
             raise
-        return size
+        return part, size
+
+    def publish(self, part: Path, relative_path: Path) -> None:
+        """Give a temporary file its name.
+
+        Raises
+        ------
+        OSError
+            If that fails; no trace of the file is left then.
+        """
+        final = self._directory / relative_path
+        try:
+            self._make_folder(final.parent)
+            part.rename(final)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
 
     def move_unreadable(self, relative_path: Path) -> None:
         """Move a file that is no instance to ``unreadable/``."""
@@ -136,8 +167,9 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _write_pieces(descriptor: int, data: memoryview) -> int:
-    offset = 0
-    while offset < len(data):
-        offset += os.write(descriptor, data[offset : offset + PIECE_BYTES])
-    return offset
+def write_pieces(descriptor: int, data: memoryview, offset: int) -> int:
+    """Write ``data`` at ``offset`` of a file; the number of bytes."""
+    written = 0
+    while written < len(data):
+        written += os.pwrite(descriptor, data[written : written + PIECE_BYTES], offset + written)
+    return written

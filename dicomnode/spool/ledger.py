@@ -11,7 +11,7 @@ from pathlib import Path
 from dicomnode.spool import purging, rows
 from dicomnode.spool.commitments import AskedOfDestinations
 from dicomnode.spool.corrections import Corrections
-from dicomnode.spool.database import Database
+from dicomnode.spool.database import Database, Log
 from dicomnode.spool.errors import LedgerError
 from dicomnode.spool.intake import add_instance, count_repetition, find_instance, forget_instances
 from dicomnode.spool.moves import current, find, get, move, note
@@ -69,9 +69,15 @@ class Ledger(LedgerReader):
         self.database.close()
 
     def record_instance(
-        self, instance: NewInstance, path: Path, size: int, folder: Path | None = None
+        self,
+        instance: NewInstance,
+        path: Path,
+        size: int,
+        folder: Path | None = None,
+        log: Log | None = None,
+        publish: Callable[[], None] = lambda: None,
     ) -> Kept:
-        """Note an instance whose file is on disk already.
+        """Note an instance whose file is on disk already, or in a log.
 
         A late slice takes the series back to ``receiving`` in a new generation: results that were not
         sent yet are superseded, sent ones stay on record. An instance that is known already changes no state.
@@ -84,16 +90,21 @@ class Ledger(LedgerReader):
             Bytes of the file.
         folder:
             Directory of the file, to be synced before the commit.
+        log:
+            Has the instance, to be synced before the commit; the commit itself isn't.
+        publish:
+            Gives a new instance's file its name, after the log was synced.
         """
 
         def record(connection: sqlite3.Connection) -> Kept:
             known = find_instance(connection, instance)
             if known is not None:
                 return count_repetition(connection, known, instance)
+            publish()
             add_instance(connection, instance, path, size, self._clock())
             return Kept.NEW
 
-        return self.database.write_together(record, folder)
+        return self.database.write_together(record, folder, log)
 
     def note_repetition(self, instance: NewInstance) -> Kept | None:
         """What an instance would be that is offered again, or ``None`` if it is unknown.

@@ -72,9 +72,11 @@ def after(owner: type, name: str, pull: Callable[[], None]) -> None:
 
 def in_the_middle_of_a_file(pull: Callable[[], None]) -> None:
     """Pull when the head and half of the data set of an instance are written."""
-    original = InstanceFiles.write
+    original = InstanceFiles.write_part
 
-    def write(self: InstanceFiles, relative_path: Path, parts: Iterable[bytes | memoryview]) -> int:
+    def write_part(
+        self: InstanceFiles, parts: Iterable[bytes | memoryview], *, sync: bool
+    ) -> tuple[Path, int]:
         def halting() -> Iterator[memoryview]:
             *heads, data = (memoryview(part) for part in parts)
             yield from heads
@@ -82,9 +84,9 @@ def in_the_middle_of_a_file(pull: Callable[[], None]) -> None:
             pull()
             yield data[len(data) // 2 :]
 
-        return original(self, relative_path, halting())
+        return original(self, halting(), sync=sync)
 
-    InstanceFiles.write = write  # type: ignore[method-assign]
+    InstanceFiles.write_part = write_part  # type: ignore[method-assign]
 
 
 def at_steps_of_an_analysis(pull: Callable[[], None]) -> None:
@@ -138,7 +140,7 @@ def after_results_are_recorded(pull: Callable[[], None]) -> None:
 WAYS: dict[str, Callable[[Callable[[], None]], None]] = {
     "pdu-arriving": lambda pull: before(TimedSocket, "fill", pull),
     "file-half-written": in_the_middle_of_a_file,
-    "file-written": lambda pull: after(InstanceFiles, "write", pull),
+    "file-written": lambda pull: after(InstanceFiles, "publish", pull),
     "row-not-committed": before_the_commit_of_a_row,
     "kept-not-answered": lambda pull: after(Spool, "keep", pull),
     "series-claimed": lambda pull: after(Ledger, "claim_next", pull),

@@ -33,6 +33,7 @@ def start_node(tmp_path: Path) -> Iterator[NodeFactory]:
         **settings: object,
     ) -> Node:
         spool = Spool(tmp_path / f"spool-{len(started)}", minimum_free_bytes)
+        spool.recover()
         server = StorageServer(
             replace(quick, **settings),  # type: ignore[arg-type]
             spool,
