@@ -12,8 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from pydicom.uid import AllTransferSyntaxes
-
+from dicomnode.assemble.decoders import decodable_transfer_syntaxes
 from dicomnode.audit.audit_file import AuditFile
 from dicomnode.audit.trail import AuditTrail
 from dicomnode.logs import configure_logging
@@ -43,7 +42,7 @@ def main() -> None:
         completeness=CompletenessSettings(quiet_seconds=30, deadline_seconds=60),
         **fields,
     )
-    server = StorageServer(settings, spool, [str(uid) for uid in AllTransferSyntaxes], observers)
+    server = StorageServer(settings, spool, decodable_transfer_syntaxes(), observers)
     server.start()
     print(server.port, flush=True)
     sys.stdin.read()

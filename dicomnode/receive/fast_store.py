@@ -199,12 +199,9 @@ class FastStore:
 
     def _has_nothing_to_do(self) -> bool:
         dul = self._dul
-        return (
-            dul.event_queue.empty()
-            and dul.to_provider_queue.empty()
-            and dul.to_user_queue.empty()
-            and not dul._kill_thread
-        )
+        # The deques below the queues, without their locks: asked for each PDU.
+        waiting = dul.event_queue.queue or dul.to_provider_queue.queue or dul.to_user_queue.queue
+        return not (waiting or dul._kill_thread)
 
 
 def is_fit(association: Association) -> bool:

@@ -30,6 +30,7 @@ SEGMENT_BYTES = 64 << 20
 LONGEST_BYTES = 8 << 20
 """A longer instance gets its own sync."""
 
+_FOLDER = "journal"
 _SUFFIX = ".journal"
 _MAGIC = b"DNJ1"
 _EPOCH_BYTES = 16
@@ -82,7 +83,10 @@ class Journal:
 
     def __init__(self, directory: Path, name: str, make_durable: Callable[[Sequence[Path]], None]) -> None:
         self._make_durable = make_durable
-        self._segments = [_open(directory / f"{name}-{number}{_SUFFIX}") for number in range(2)]
+        folder = directory / _FOLDER
+        folder.mkdir(exist_ok=True)
+        self._segments = [_open(folder / f"{name}-{number}{_SUFFIX}") for number in range(2)]
+        sync_directory(folder)
         sync_directory(directory)
         self._current: Segment | None = self._segments[0]
         self._changed = threading.Condition()
@@ -243,7 +247,7 @@ def replay(directory: Path, files: InstanceFiles) -> Replayed:
     OSError
         If one can't be written or read; the logs stay then.
     """
-    logs, written = tuple(sorted(directory.glob(f"*{_SUFFIX}"))), 0
+    logs, written = tuple(sorted((directory / _FOLDER).glob(f"*{_SUFFIX}"))), 0
     for path in logs:
         with path.open("rb") as log:
             written += _replay_one(log.fileno(), path.stat().st_size, directory, files)

@@ -21,6 +21,7 @@ from dicomnode import cli
 from dicomnode.receive.transport import TimedSocket
 from dicomnode.spool.commitments import AskedOfDestinations
 from dicomnode.spool.instances import InstanceFiles
+from dicomnode.spool.journal import Segment
 from dicomnode.spool.ledger import Ledger
 from dicomnode.spool.outbox import Outbox
 from dicomnode.spool.spool import Spool
@@ -141,6 +142,7 @@ WAYS: dict[str, Callable[[Callable[[], None]], None]] = {
     "pdu-arriving": lambda pull: before(TimedSocket, "fill", pull),
     "file-half-written": in_the_middle_of_a_file,
     "file-written": lambda pull: after(InstanceFiles, "publish", pull),
+    "log-not-synced": lambda pull: before(Segment, "sync", pull),
     "row-not-committed": before_the_commit_of_a_row,
     "kept-not-answered": lambda pull: after(Spool, "keep", pull),
     "series-claimed": lambda pull: after(Ledger, "claim_next", pull),

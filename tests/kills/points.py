@@ -65,6 +65,7 @@ POINTS = (
     KillPoint("pdu-arriving", Phase.RECEIVING, Unit.PDU),
     KillPoint("file-half-written", Phase.RECEIVING, Unit.INSTANCE),
     KillPoint("file-written", Phase.FILE_AND_LEDGER, Unit.INSTANCE),
+    KillPoint("log-not-synced", Phase.RECEIVING),
     KillPoint("row-not-committed", Phase.FILE_AND_LEDGER),
     KillPoint("kept-not-answered", Phase.LEDGER_AND_ANSWER, Unit.INSTANCE),
     KillPoint("series-claimed", Phase.ANALYZING, Unit.SERIES),

@@ -40,7 +40,7 @@ def spool_is_clean(node: Node) -> bool:
     """Nothing half-written; the buffers' files have no name."""
     names = {path.name for path in node.spool.directory.iterdir()}
     return not list((node.spool.directory / "incoming").iterdir()) and names <= {
-        "incoming", "instances", "lock", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm",
+        "incoming", "instances", "journal", "lock", "ledger.sqlite", "ledger.sqlite-wal", "ledger.sqlite-shm",
     }  # fmt: skip
 
 

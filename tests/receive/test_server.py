@@ -253,6 +253,7 @@ def test_a_hostile_uid_becomes_no_path_and_no_sql(node: Node, uid: str) -> None:
         "ledger.sqlite",
         "ledger.sqlite-wal",
         "ledger.sqlite-shm",
+        "journal",
     }
 
 

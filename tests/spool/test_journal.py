@@ -66,8 +66,7 @@ def after_power_cut(spool: Spool, *, ledger: Path | None = None) -> Spool:
     """Only what was synced is left: logs, and the ledger as it was; files are gone, empty, or torn."""
     left = spool.directory.with_name(f"left-{len(list(spool.directory.parent.iterdir()))}")
     left.mkdir()
-    for log in spool.directory.glob("*.journal"):
-        shutil.copy(log, left)
+    shutil.copytree(spool.directory / "journal", left / "journal")
     for path in spool.directory.glob("ledger.sqlite*"):
         shutil.copy(path if ledger is None else ledger / path.name, left / path.name)
     for number, path in enumerate(sorted(spool.directory.glob("instances/*/*.dcm"))):
@@ -85,7 +84,7 @@ def test_files_lost_by_a_power_cut_are_written_again(spool: Spool) -> None:
     for number in range(1, 8):
         keep(spool, number)
     before = content(spool)
-    assert len(list(spool.directory.glob("*.journal"))) == 2
+    assert len(list(spool.directory.glob("journal/*"))) == 2
     restarted = after_power_cut(spool)
     assert content(restarted) == before
     (series,) = restarted.ledger.list_series()
@@ -158,7 +157,7 @@ def test_without_a_synced_log_there_is_no_success_and_no_file(
 def test_an_entry_that_is_not_whole_does_not_hide_the_next(spool: Spool) -> None:
     """Two associations write at once; the first is slower than the power cut."""
     keep(spool, 1)
-    (log,) = [path for path in spool.directory.glob("*.journal") if path.stat().st_size > 1000]
+    (log,) = [path for path in spool.directory.glob("journal/*") if path.stat().st_size > 1000]
     size = log.stat().st_size
     keep(spool, 2)
     before = content(spool)
@@ -215,10 +214,10 @@ def test_a_full_log_is_used_again_when_its_files_are_durable(
         thread.join()
     kept = content(spool)
     assert len(kept) == 100
-    assert all(path.stat().st_size <= 200_000 for path in spool.directory.glob("*.journal"))
+    assert all(path.stat().st_size <= 200_000 for path in spool.directory.glob("journal/*"))
     assert len(durable) > 20
     spool.close()
-    assert not list(spool.directory.glob("*.journal"))
+    assert not list(spool.directory.glob("journal/*"))
     restarted = Spool(tmp_path / "spool")
     assert restarted.recover().adopted == 0
     assert content(restarted) == kept
