@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -181,6 +182,23 @@ def _check_device(config: Config) -> Iterator[Finding]:
         yield Finding("device", "wrong", 'analysis.device is "cuda" but there is no usable GPU')
     else:
         yield Finding("device", "ok", f"CPU, {torch.get_num_threads()} threads; there is no usable GPU")
+    yield from _check_runtime(config)
+
+
+def _check_runtime(config: Config) -> Iterator[Finding]:
+    import torch  # noqa: PLC0415  (as above)
+
+    from dicomnode.segment.lesions import choose_device  # noqa: PLC0415
+    from dicomnode.segment.runtimes import choose, openvino_runtime  # noqa: PLC0415
+
+    wanted = config.analysis.runtime
+    if wanted == "openvino" and not openvino_runtime.is_installed():
+        yield Finding("runtime", "wrong", 'analysis.runtime is "openvino": pip install dicomnode[openvino]')
+        return
+    with contextlib.suppress(ModelError):  # told by the device and the model
+        device = torch.device(choose_device(config.analysis.device))
+        weights = load_installed_card(config.analysis.model).weights.sha256
+        yield Finding("runtime", "ok", choose.in_words(weights, device, wanted))
 
 
 def _check_destinations(config: Config) -> Iterator[Finding]:

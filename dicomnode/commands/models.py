@@ -11,10 +11,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import torch
+
 from dicomnode.commands.common import CommandError
+from dicomnode.config import load_config
 from dicomnode.segment.card import ModelCard, ModelError, installed_models
+from dicomnode.segment.lesions import choose_device
 from dicomnode.segment.lobe_card import LobeCard, installed_lobe_card
 from dicomnode.segment.lung_card import LungCard, installed_lung_card
+from dicomnode.segment.runtimes.choose import in_words
 from dicomnode.terminal import print_json
 
 
@@ -31,7 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
             installed_lobe_card(),
             installed_lung_card(),
         ]
-        cards = [card_content(card) for card in found if card is not None]
+        wanted = load_config(None).analysis.runtime
+        cards = [card_content(card) | _runtime(card, wanted) for card in found if card is not None]
     except ModelError as error:
         raise CommandError(str(error)) from error
     if arguments.json:
@@ -41,6 +47,12 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"{card['name']} {card['version']}")
         _print_indented({key: value for key, value in card.items() if key not in ("name", "version")})
     return 0
+
+
+def _runtime(card: ModelCard | LobeCard | LungCard, wanted: str) -> dict[str, str]:
+    """What runs the model here; a GPU, where there is one, has the lesions alone."""
+    device = choose_device("auto") if isinstance(card, ModelCard) else "cpu"
+    return {"runtime": in_words(card.weights.sha256, torch.device(device), wanted)}
 
 
 def card_content(card: ModelCard | LobeCard | LungCard) -> dict[str, Any]:

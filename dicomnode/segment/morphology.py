@@ -87,9 +87,40 @@ def close(mask: Mask, radius_mm: float, spacing_mm: Spacing) -> Mask:
         return mask.copy()
     box = bounding_box(mask, 2 * radius_mm, spacing_mm)
     out = np.zeros_like(mask)
-    grown = distance_mm(mask[box], spacing_mm) <= radius_mm
-    out[box] = (distance_mm(~grown, spacing_mm) > radius_mm) | mask[box]
+    grown = within(mask[box], radius_mm, spacing_mm)
+    out[box] = ~within(~grown, radius_mm, spacing_mm) | mask[box]
     return out
+
+
+def within(mask: Mask, radius_mm: float, spacing_mm: Spacing) -> Mask:
+    """Every voxel at most ``radius_mm`` from one of ``mask``: the union of the ball's rows, row by row.
+
+    The same as a threshold on :func:`distance_mm`, several times faster for balls of a few voxels.
+    """
+    sz, sy, sx = spacing_mm
+    rows: dict[int, list[tuple[int, int]]] = {}
+    for z in range(int(radius_mm / sz) + 1):
+        for y in range(int(radius_mm / sy) + 1):
+            left = radius_mm**2 * (1 + 1e-6) - (z * sz) ** 2 - (y * sy) ** 2
+            if left >= 0:
+                rows.setdefault(int(left**0.5 / sx), []).append((z, y))
+    out = np.zeros_like(mask)
+    wide = mask.copy()
+    for half in range(max(rows) + 1):
+        if half:
+            _spread(wide, wide.copy(), 2)
+        for z, y in rows.get(half, ()):
+            for dz in {z, -z}:
+                for dy in {y, -y}:
+                    _or_shifted(out, wide, dz, dy)
+    return out
+
+
+def _or_shifted(target: Mask, source: Mask, dz: int, dy: int) -> None:
+    """Set in ``target`` what is set in ``source``, moved by slices and rows."""
+    to = tuple(slice(max(0, d), n + min(0, d)) for d, n in zip((dz, dy), source.shape, strict=False))
+    of = tuple(slice(max(0, -d), n + min(0, -d)) for d, n in zip((dz, dy), source.shape, strict=False))
+    target[to] |= source[of]
 
 
 def open_(mask: Mask, radius_mm: float, spacing_mm: Spacing) -> Mask:

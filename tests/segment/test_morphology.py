@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from dicomnode.segment.morphology import close, dilate, erode, fill_holes, flood, grow, open_, shrink
+from dicomnode.segment.morphology import (
+    close,
+    dilate,
+    distance_mm,
+    erode,
+    fill_holes,
+    flood,
+    grow,
+    open_,
+    shrink,
+    within,
+)
 
 SPACING = (5.0, 1.0, 1.0)
 
@@ -60,3 +72,15 @@ def test_only_closed_cavities_are_filled() -> None:
     filled = fill_holes(mask)
     assert filled[2, 4, 4]
     assert not filled[0, 1, 1]
+
+
+@pytest.mark.parametrize("radius_mm", [0.5, 3.5, 8.0])
+@pytest.mark.parametrize("spacing_mm", [(2.5, 2.109375, 2.109375), (5.0, 1.4, 1.3), (1.0, 2.0, 3.0)])
+def test_what_is_within_a_radius_is_what_the_distance_says(
+    radius_mm: float, spacing_mm: tuple[float, float, float]
+) -> None:
+    mask = np.random.default_rng(3).random((9, 31, 40)) > 0.996
+    mask[:, 0, :4] = True
+    expected = distance_mm(mask, spacing_mm) <= radius_mm
+    assert np.array_equal(within(mask, radius_mm, spacing_mm), expected)
+    assert not within(np.zeros_like(mask), radius_mm, spacing_mm).any()

@@ -246,6 +246,8 @@ def test_lungs_and_lobes_choose_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for model in (LobeModel(lobe_card), LungNetwork(lung_card)):
         model.choose_runtime(OPENVINO)
         assert model.choice.runtime == OPENVINO
+        assert "remembered" in choose.in_words(model.card.weights.sha256, CPU, OPENVINO)
+        assert "not chosen yet" in choose.in_words(model.card.weights.sha256, CPU)
         record = choose.remembered(model.card.weights.sha256, CPU, OPENVINO)
         assert record is not None
         assert record["measured"][str(model.choice)]["dice"] >= choose.AGREEMENT

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import platform
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -42,9 +41,12 @@ WANTED = (AUTO, *NAMES)
 AGREEMENT = 0.999
 """Least Dice of a runtime's masks with those of torch in float32."""
 
-ROUNDS = 3
+ROUNDS = 2
 HOPELESS = 1.5
-"""So many times slower than the fastest in the first round: not measured again."""
+"""So many times slower than the fastest: not measured again."""
+
+COLD = 3.0
+"""So many times slower at its first run than the fastest: not measured at all."""
 
 Trial = Callable[[Runtime], Tensor]
 """Runs a network over a sample through a runtime and gives its decisions, a boolean tensor."""
@@ -131,6 +133,19 @@ def remembered(weights_sha256: str, device: torch.device, wanted: str = AUTO) ->
     return Memory().recall(digest_of("choice 1", weights_sha256, surroundings(device), wanted))
 
 
+def in_words(weights_sha256: str, device: torch.device, wanted: str = AUTO) -> str:
+    """What is known of a network's runtime on this machine, for people."""
+    if wanted == TORCH:
+        return "torch, as configured"
+    record = remembered(weights_sha256, device, wanted)
+    if record is None:
+        return f"{wanted}: not chosen yet on this machine; the first analysis or start of the node does it"
+    ready = {name: one for name, one in record["measured"].items() if one["seconds"]}
+    others = ", ".join(f"{name} {1000 * one['seconds']:.0f} ms" for name, one in ready.items())
+    chosen = f"{record['runtime']} {record['precision']}"
+    return f"{chosen}, remembered" + (f"; measured were {others}" if others else "")
+
+
 def build_runtime(choice: Choice, subject: Subject, memory: Memory) -> Runtime:
     """A runtime of a network.
 
@@ -208,8 +223,8 @@ def _converted(memory: Memory, weights_sha256: str, method: str, convert: Callab
 
 
 def _candidates(subject: Subject, wanted: str) -> Iterator[Choice]:
-    """Bfloat16 first: of a runtime asked for by name the first that agrees is taken."""
-    for name in NAMES if wanted == AUTO else (wanted,):
+    """What is likely the fastest first; of a runtime asked for by name the first that agrees is taken."""
+    for name in reversed(NAMES) if wanted == AUTO else (wanted,):
         if name == OPENVINO and (subject.device.type != "cpu" or (wanted == AUTO and not is_installed())):
             continue
         if has_bfloat16(subject.device):
@@ -222,11 +237,14 @@ def _measure(subject: Subject, wanted: str, memory: Memory) -> dict[str, Any]:
     began = time.monotonic()
     expected = subject.trial(TorchRuntime(subject.network, subject.device, FLOAT32))
     ready: dict[Choice, Runtime] = {}
+    seconds: dict[Choice, float] = {}
     dice: dict[Choice, float] = {}
     for choice in _candidates(subject, wanted):
         try:
             runtime = build_runtime(choice, subject, memory)
+            start = time.perf_counter()
             dice[choice] = agreement(expected, subject.trial(runtime))
+            cold = time.perf_counter() - start
         except RuntimeFailedError as error:
             _tell_unused(choice, error)
             continue
@@ -236,8 +254,13 @@ def _measure(subject: Subject, wanted: str, memory: Memory) -> dict[str, Any]:
         ready[choice] = runtime
         if wanted != AUTO:
             break
-    seconds = _times(ready, subject) if len(ready) > 1 else dict.fromkeys(ready, 0.0)
-    best = min(seconds, key=lambda choice: seconds[choice], default=subject.plain.choice)
+        # the first run of OpenVINO converts the network, that of torch tells nearly all
+        hopeless = choice.runtime != OPENVINO and cold > COLD * min(seconds.values(), default=cold)
+        seconds[choice] = cold if hopeless else _time(subject, runtime)
+    for _ in range(ROUNDS):
+        for choice in [one for one in seconds if seconds[one] < HOPELESS * min(seconds.values())]:
+            seconds[choice] = min(seconds[choice], _time(subject, ready[choice]))
+    best = min(seconds or ready, key=lambda choice: seconds.get(choice, 0.0), default=subject.plain.choice)
     return {
         "runtime": best.runtime,
         "precision": best.precision,
@@ -246,25 +269,17 @@ def _measure(subject: Subject, wanted: str, memory: Memory) -> dict[str, Any]:
             for choice, score in dice.items()
         },
         "took_seconds": round(time.monotonic() - began, 1),
-        "machine": platform.node() and os.cpu_count(),
+        "load": os.getloadavg()[0],
     }
+
+
+def _time(subject: Subject, runtime: Runtime) -> float:
+    start = time.perf_counter()
+    subject.trial(runtime)
+    if subject.device.type == "cuda":
+        torch.cuda.synchronize(subject.device)
+    return time.perf_counter() - start
 
 
 def _tell_unused(choice: Choice, why: object) -> None:
     LOGGER.warning("the runtime %s is not used: %s", choice, why)
-
-
-def _times(ready: dict[Choice, Runtime], subject: Subject) -> dict[Choice, float]:
-    """The shortest of a few rounds in turn; what is much slower than others is measured once."""
-    seconds = dict.fromkeys(ready, float("inf"))
-    for _ in range(ROUNDS):
-        fastest = min(seconds.values())
-        for choice, runtime in ready.items():
-            if seconds[choice] != float("inf") and seconds[choice] > HOPELESS * fastest:
-                continue
-            start = time.perf_counter()
-            subject.trial(runtime)
-            if subject.device.type == "cuda":
-                torch.cuda.synchronize(subject.device)
-            seconds[choice] = min(seconds[choice], time.perf_counter() - start)
-    return seconds
