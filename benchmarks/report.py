@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -156,8 +157,9 @@ class Bench:
     def everything(self) -> None:
         """The whole step: overview, SEG, SR and secondary capture, read back and compared with the source."""
         parts = self.volume, self.segmentation, self.measurements
-        page = write_overview(*parts, self.out / "overview.png")
-        build_results(*parts, PROVENANCE, page, self.out)
+        with ThreadPoolExecutor(1) as beside:
+            page = beside.submit(write_overview, *parts, self.out / "overview.png")
+            build_results(*parts, PROVENANCE, page.result, self.out)
 
     def work(self, side: str) -> Callable[[], None]:
         """What a side does, its input at hand."""

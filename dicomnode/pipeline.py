@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,17 +118,11 @@ def publish(
         measurements = replace(measurements, uncertainty=unknown(CORRECTED))
     course = _course(measurements, provenance, priors())
     progress("report", 0.0)
-    page = write_overview(
-        volume,
-        segmentation,
-        measurements,
-        out / OVERVIEW_FILE,
-        course,
-        is_corrected=provenance.correction is not None,
-    )
-    results = build_results(
-        volume, segmentation, measurements, provenance, page, out, predecessor, course, further=further
-    )
+    with ThreadPoolExecutor(1) as beside:
+        parts = volume, segmentation, measurements
+        is_corrected = provenance.correction is not None
+        page = beside.submit(write_overview, *parts, out / OVERVIEW_FILE, course, is_corrected=is_corrected)
+        results = build_results(*parts, provenance, page.result, out, predecessor, course, further=further)
     write_measurements_json(measurements, provenance, out / MEASUREMENTS_FILE, course)
     if ResultKind.FHIR in further.kinds:
         results = ResultSet((*results.files, write_fhir(out)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dicomnode.assemble.volume import Volume
@@ -38,11 +39,13 @@ def write_overview(
     lower = COURSE_HEIGHT if course and course.changes else 0
     canvas = Canvas(WIDTH, HEIGHT + lower)
     draw_header(canvas, volume, segmentation, measurements, is_corrected=is_corrected)
-    view = PatientView(volume, segmentation)
-    slices = view.key_slices(AXIAL_COUNT)
-    draw_axial(canvas, view, slices)
-    draw_reformats(canvas, view, slices)
-    grid = LungGrid.of(volume, segmentation)
+    with ThreadPoolExecutor(1) as beside:
+        in_space = beside.submit(LungGrid.of, volume, segmentation)
+        view = PatientView(volume, segmentation)
+        slices = view.key_slices(AXIAL_COUNT)
+        draw_axial(canvas, view, slices)
+        draw_reformats(canvas, view, slices)
+        grid = in_space.result()
     if grid is not None:
         draw_density(canvas, grid, measurements)
         draw_involvement(canvas, grid, measurements)

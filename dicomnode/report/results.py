@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -40,13 +41,15 @@ def build_results(
     segmentation: Segmentation,
     measurements: Measurements,
     provenance: Provenance,
-    page: Page,
+    page: Page | Callable[[], Page],
     out: Path,
     predecessor: DocumentReference | None = None,
     course: Course | None = None,
     further: FurtherResults = NOTHING_FURTHER,
 ) -> ResultSet:
     """Write ``seg.dcm`` (masks), ``sr.dcm`` (measurements) and ``sc.dcm`` (``page``) into the folder ``out``.
+
+    ``page`` may be a function that waits for it; it is called when masks and measurements are written.
 
     Besides these, what ``further`` names: ``pdf.dcm``, ``ko.dcm``, ``gsps.dcm`` and ``overlay*.dcm``.
 
@@ -122,9 +125,10 @@ def build_results(
         about=_source_in_words(header),
         words=words,
     )
+    drawn = page if isinstance(page, Page) else page()
     write_secondary_capture(
         sc_path,
-        page.image,
+        drawn.image,
         kind="sc",
         uids=sc,
         identity=identity,
@@ -147,7 +151,7 @@ def build_results(
             segmentation,
             measurements,
             provenance,
-            page,
+            drawn,
             Origin(origin, identity, source, software, lossy, findings, provenance.correction is not None),
         ),
     )
