@@ -223,7 +223,7 @@ class Web(_Section):
     """
 
     host: str = "127.0.0.1"
-    port: Port = 0
+    port: Port = 8104
     token: SecretStr = SecretStr("")
     proxy_addresses: tuple[Network, ...] = ()
     proxy_user_header: Annotated[str, Field(pattern="^[A-Za-z0-9-]+$")] = "X-Forwarded-User"

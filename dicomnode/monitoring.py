@@ -13,6 +13,7 @@ from dicomnode.audit.events import Partner
 from dicomnode.audit.result_file import sent_instance
 from dicomnode.audit.trail import AuditTrail
 from dicomnode.config import Config
+from dicomnode.config_sections import Web
 from dicomnode.deliver.courier import Offered
 from dicomnode.deliver.destination import Destination
 from dicomnode.housekeeping import Overdue
@@ -22,7 +23,7 @@ from dicomnode.receive.series_log import SeriesLog
 from dicomnode.spool.errors import SpoolError
 from dicomnode.spool.spool import Spool
 from dicomnode.spool.statistics import Statistics
-from dicomnode.web.http_server import HttpServer
+from dicomnode.web.http_server import Answer, HttpServer, WebError
 from dicomnode.web.metrics import Metrics
 from dicomnode.web.node_figures import NodeFigures, WorkerFigures
 
@@ -57,7 +58,7 @@ class Monitoring:
             metrics = self._metrics = self._make_metrics()
             page = self._page = NodePage(config, spool, metrics.exposition, self._answers, self._readiness)
             observers += [metrics, *page.observers]
-            self._web = HttpServer(config.web.host, config.web.port, page.site)
+            self._web = _listen(config.web, page.site)
         self.observers = tuple(observers)
 
     def analyzed(self, cost: Cost) -> None:
@@ -92,7 +93,8 @@ class Monitoring:
             self.audit.started()
         if self._web is not None:
             self._web.start()
-            LOGGER.info("page, metrics and health over HTTP", extra={"web_port": self._web.port})
+            where = {"web_host": self._config.web.host, "web_port": self._web.port}
+            LOGGER.info("page, metrics and health over HTTP", extra=where)
 
     def listening(self, now: bool) -> None:
         """The node takes associations, or doesn't any more."""
@@ -137,3 +139,14 @@ class Monitoring:
             "model loaded": any(loop.model_loaded for loop in self._loops),
             "disk above minimum_free_gb": self._spool.free_bytes() > self._spool.minimum_free_bytes,
         }
+
+
+def _listen(web: Web, answer: Answer) -> HttpServer | None:
+    """The server; none where nobody asked for the port and another program has it."""
+    try:
+        return HttpServer(web.host, web.port, answer)
+    except WebError as error:
+        if "port" in web.model_fields_set:
+            raise
+        LOGGER.warning("the node works without its page: %s; choose another web.port", error)
+        return None

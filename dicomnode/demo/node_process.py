@@ -40,6 +40,8 @@ class NodeProcess:
         Where to listen; 0 for a free one.
     kinds:
         Which result objects the PACS gets.
+    web_port:
+        Of the page; 0 for none.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class NodeProcess:
         quiet_seconds: float = 2.0,
         port: int = 0,
         kinds: Sequence[str] = ("seg", "sr"),
+        web_port: int = 0,
     ) -> None:
         self.spool_directory = directory / "spool"
         self.config_path = directory / "dicomnode.toml"
@@ -77,6 +80,9 @@ device = "{device}"
 
 [report]
 include = {json.dumps(list(kinds))}
+
+[web]
+port = {web_port}
 
 [[destination]]
 name = "pacs"

@@ -21,7 +21,7 @@ from dicomnode.deliver.peer import Peer
 from dicomnode.deliver.sender import SendOutcome, send_files
 from dicomnode.demo.node_process import NodeDidNotStartError, NodeProcess
 from dicomnode.demo.ohif import OhifError, fetch_ohif
-from dicomnode.demo.orthanc import DICOMWEB, DICOMWEB_PLUGIN, OrthancPacs, PacsError, find_orthanc
+from dicomnode.demo.orthanc import DICOMWEB, DICOMWEB_PLUGIN, OrthancPacs, PacsError, find_orthanc, free_port
 from dicomnode.demo.pacs import SmallPacs
 from dicomnode.demo.pacs_client import FoundSeries, PacsClient
 from dicomnode.demo.phantom_ct import write_phantom_ct
@@ -156,12 +156,16 @@ class Demonstration:
 
     def _start_node(self, pacs: SmallPacs | OrthancPacs) -> NodeProcess:
         kinds = SHOWN_KINDS if self._has_viewer else DEFAULT_KINDS
-        node = NodeProcess(self._directory / "node", pacs.ae_title, pacs.port, self._device, kinds=kinds)
+        web_port = free_port()
+        node = NodeProcess(
+            self._directory / "node", pacs.ae_title, pacs.port, self._device, kinds=kinds, web_port=web_port
+        )
         try:
             self._with_progress("starting the node", lambda _: node.start())
         except NodeDidNotStartError as error:
             raise DemonstrationError(str(error)) from error
         self._say(f"node: AE title {node.peer.ae_title}, port {node.port}, configuration {node.config_path}")
+        self._say(f"page, as long as the node runs: http://127.0.0.1:{web_port}/")
         return node
 
     def _send(self, series: SeriesFiles, node: NodeProcess) -> None:
