@@ -72,7 +72,7 @@ ELSEWHERE = {
     "python -m tests.end_to_end.viewer_demonstration CT docs/images/viewer_ohif.png": VIEWER,
     PHANTOM: SERIAL,
     "dicomnode analyze ct --out results": SERIAL,
-    'curl -H "Authorization: Bearer TOKEN" http://127.0.0.1:9104/metrics': (
+    'curl -H "Authorization: Bearer TOKEN" http://127.0.0.1:8104/metrics': (
         "tests/end_to_end/test_monitoring.py::test_metrics_hold_nothing_of_the_patient_and_want_the_token"
     ),
     "dicomnode train tiny --data DATA/covid10_linear --out runs/tiny": TINY,
