@@ -65,7 +65,12 @@ LUNGS = "tests/train/test_lung_training.py::test_loss_falls_dice_rises_and_an_in
 CORRIDOR = "tests/end_to_end/test_corridor.py::test_the_series_is_delivered"
 VIEWER = "tests/end_to_end/test_viewer.py::test_every_segment_is_listed_by_its_name_and_colour"
 SERIAL = "tests/end_to_end/test_serial_scans.py::test_a_patient_is_followed_over_nodes_and_without_a_pacs"
+CLUSTER = "tests/cluster/test_losses.py::test_the_cluster_comes_and_goes"
+COHORT = "tests/cluster/test_cohort.py::test_rows_are_the_same_wherever_they_are_measured"
+RECEIVER = "ray start --address 192.0.2.11:6379 --node-ip-address 192.0.2.10 --num-cpus 0"
 ELSEWHERE = {
+    f"{RECEIVER} --disable-usage-stats": CLUSTER,
+    "dicomnode cohort ARCHIVE --out COHORT --cluster 192.0.2.11:6379": COHORT,
     "make demo": CORRIDOR,
     "make test": CORRIDOR,
     "make viewer [CT=folder]": VIEWER,

@@ -1,4 +1,4 @@
-"""Feeds series to worker processes, several at once; what becomes of each comes back in any order."""
+"""Feeds series to workers, here or in a cluster, several at once; outcomes come back in any order."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ ATTEMPTS = 2
 """A worker that died or hung is replaced and the series tried once more, after the GPU on the CPU."""
 
 STOP_AGAIN_SECONDS = 0.2
+ASK_AGAIN_SECONDS = 2.0
+"""Where a cluster has no place for a worker, it is asked for one so often."""
 
 FAILED = "analysis_failed"
 """Reason code of a series whose analysis failed, as in the node's ledger."""
@@ -30,12 +32,13 @@ Watch = Callable[[Work, str, float], None]
 
 
 class Workers:
-    """As many worker processes as supervisors; each analyzes one series at a time.
+    """As many workers as supervisors; each analyzes one series at a time.
 
     Parameters
     ----------
     supervisors:
-        Their processes start when they are needed.
+        Their processes start when they are needed. One that isn't ready, since the cluster has no place for
+        its worker or is away, gets no series and costs none an attempt.
     out:
         Folder of the cohort; unfinished results lie in ``unfinished``, finished ones in ``results``.
     config_sha256:
@@ -109,17 +112,19 @@ class Workers:
                 return
 
     def _warm_up(self) -> None:
+        if self._supervisors[0].retry_seconds is not None:
+            return  # a cluster may have no place just now
         try:
             self._supervisors[0].warm_up()
         except WorkerError as error:
             raise CohortError(f"the model can't be loaded: {error}") from error
 
     def _analyze(self, idle: SimpleQueue[Supervisor], work: Work, paths: Sequence[Path]) -> Outcome:
-        supervisor = idle.get()
         out, told = self._unfinished / work.key, ""
         try:
             for _ in range(ATTEMPTS):
-                if self._stopping.is_set():
+                supervisor = self._ready(idle)
+                if supervisor is None:
                     break
                 shutil.rmtree(out, ignore_errors=True)
                 try:
@@ -132,10 +137,21 @@ class Workers:
                     return self._finish(work, analysis, out)
                 except WorkerError as error:
                     told = str(error)
+                finally:
+                    idle.put(supervisor)
             return Outcome(State.FAILED, FAILED, told)
         finally:
             shutil.rmtree(out, ignore_errors=True)
+
+    def _ready(self, idle: SimpleQueue[Supervisor]) -> Supervisor | None:
+        """One that waits for a series, whichever is the first; ``None`` once all shall stop."""
+        while not self._stopping.is_set():
+            supervisor = idle.get()
+            if supervisor.is_ready():
+                return supervisor
             idle.put(supervisor)
+            self._stopping.wait(ASK_AGAIN_SECONDS)
+        return None
 
     def _finish(self, work: Work, analysis: Analysis, out: Path) -> Outcome:
         measurements = out / MEASUREMENTS_FILE

@@ -12,6 +12,7 @@ A series is named by a pseudonym (`series`) that stays the same; --identifiers a
 Examples:
   dicomnode cohort archive/ --out cohort
   dicomnode cohort archive/2020 archive/2021 --out cohort --jobs 4 --identifiers
+  dicomnode cohort archive/ --out cohort --cluster 192.0.2.11:6379
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from pydantic import ValidationError
+
+from dicomnode.cluster.choice import make_supervisor
+from dicomnode.cluster.supervisor import ClusterSupervisor
 from dicomnode.cohort.errors import CohortError
 from dicomnode.cohort.identifiers import read_identity
 from dicomnode.cohort.journal import Journal, Outcome, State, Work
@@ -38,7 +43,7 @@ from dicomnode.cohort.writing import CSV_NAME, NOT_MEASURED_NAME, PARQUET_NAME, 
 from dicomnode.commands.common import CommandError
 from dicomnode.config import Config, load_config
 from dicomnode.config_sections import Analysis as AnalysisSettings
-from dicomnode.supervisor import Supervisor
+from dicomnode.supervisor import Supervisor, WorkerError
 from dicomnode.terminal import progress_bars
 
 JOURNAL_NAME, LOCK_NAME = "journal.sqlite", "lock"
@@ -68,9 +73,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs",
         type=_positive,
-        default=1,
         metavar="N",
-        help="series analyzed at once (default: %(default)s)",
+        help="series analyzed at once (default: 1; in a cluster as many as it has places for)",
+    )
+    parser.add_argument(
+        "--cluster", default="", metavar="ADDRESS", help="HOST:PORT of a Ray cluster whose workers to use"
+    )
+    parser.add_argument(
+        "--cluster-cpus",
+        type=float,
+        default=settings.cluster_cpus,
+        metavar="N",
+        help="CPUs of a worker in the cluster, besides a GPU where it has some (default: %(default)s)",
     )
     parser.add_argument(
         "--timeout",
@@ -152,13 +166,7 @@ def _analyze(
     """Analyze series, each recorded before it is handed on."""
     if not work:
         return
-    if arguments.jobs > 1:  # else each worker would take all cores
-        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // arguments.jobs)))
-    jobs = min(arguments.jobs, len(work))
-    runtime = load_config(None).analysis.runtime
-    supervisors = [
-        Supervisor(arguments.model, arguments.device, arguments.timeout, runtime=runtime) for _ in range(jobs)
-    ]
+    supervisors = _supervisors(arguments, len(work))
     meter = Meter(work)
     with _shown(meter) as show:
 
@@ -179,6 +187,41 @@ def _analyze(
                 if time.monotonic() - written > TABLE_SECONDS:
                     write_tables(journal, recipe, arguments.out, identifiers=arguments.identifiers)
                     written = time.monotonic()
+
+
+def _supervisors(arguments: argparse.Namespace, most: int) -> list[Supervisor]:
+    """One for each series that is analyzed at once, at most ``most``.
+
+    Raises
+    ------
+    CohortError
+        If the cluster can't be reached or has no place at all.
+    """
+    try:
+        settings = AnalysisSettings(
+            model=arguments.model,
+            device=arguments.device,
+            timeout_seconds=arguments.timeout,
+            runtime=load_config(None).analysis.runtime,
+            cluster=arguments.cluster,
+            cluster_cpus=arguments.cluster_cpus,
+        )
+    except ValidationError as error:
+        raise CohortError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+    first = make_supervisor(settings)
+    jobs = arguments.jobs or 1
+    if isinstance(first, ClusterSupervisor):
+        try:
+            places = first.capacity()
+        except WorkerError as error:
+            raise CohortError(str(error)) from error
+        jobs = arguments.jobs or places
+        if places == 0:
+            raise CohortError(f"no machine of the cluster has {arguments.cluster_cpus:g} CPUs for a worker")
+    jobs = min(jobs, most)
+    if jobs > 1 and not arguments.cluster:  # else each worker would take all cores
+        os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // jobs)))
+    return [first, *(make_supervisor(settings) for _ in range(jobs - 1))]
 
 
 def _check_surroundings(arguments: argparse.Namespace) -> None:
