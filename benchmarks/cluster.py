@@ -3,8 +3,8 @@
     python -m benchmarks.cluster [--series 60] [--workers 1 2] [--model medip_unet2d] [--out FOLDER]
 
 Builds one small phantom chest and copies it under new UIDs (--series 1000 for a thousand), starts a Ray
-cluster whose machines are all this one (one CPU each), and has each way measure everything. The rows must be the same
-to the byte. Prints the table of docs/scale.md: series an hour by workers, and the overhead a series.
+cluster whose machines are all this one (one CPU each), and has each way measure everything. The rows must be
+the same to the byte. Prints the table of docs/scale.md: series an hour by workers, the overhead a series.
 """
 
 from __future__ import annotations
