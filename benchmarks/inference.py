@@ -4,8 +4,8 @@
 
 Rounds alternate between the runtimes, so that a machine's load falls on all of them. Printed are medians of
 wall and processor milliseconds a slice, and the Dice of the masks with those of torch in float32 as it comes.
-The lobes' network sees two lungs, not slices: a "slice" is one of them there. With --whole the search for
-lesions and the lobes are timed from HU to labels.
+The lobes' network sees two lungs, not slices: a "slice" is one of them there. At the end the search for
+lesions is timed from HU to labels.
 """
 
 from __future__ import annotations
@@ -30,10 +30,14 @@ from dicomnode.assemble.assemble import assemble_series
 from dicomnode.assemble.orientation import AxisOrder
 from dicomnode.assemble.series import find_series
 from dicomnode.segment.card import installed_models, load_installed_card
+from dicomnode.segment.grid import WorkGrid
 from dicomnode.segment.inference import run_network
 from dicomnode.segment.lesions import BATCH_SLICES, LesionModel, meanings
 from dicomnode.segment.lobe_card import installed_lobe_card
 from dicomnode.segment.lobes import LobeModel
+from dicomnode.segment.lung_card import installed_lung_card
+from dicomnode.segment.lung_input import in_plane
+from dicomnode.segment.lung_network import LungNetwork
 from dicomnode.segment.lungs import find_lungs
 from dicomnode.segment.preprocess import choose_crop, input_shape, resample
 from dicomnode.segment.runtimes.choose import AUTO, Subject, agreement, build_runtime, reference_runtime
@@ -110,8 +114,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--ct", type=Path, default=DATA / "ricord_covid_chest", help="folder of a chest CT")
     parser.add_argument("--model", action="append", help="a lesion model; by default all, and lobes")
-    parser.add_argument("--slices", type=int, default=16, help="slices of the network's tables")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--slices", type=int, default=8, help="slices of the network's tables")
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="one round, 8 slices, the model best alone")
     arguments = parser.parse_args()
     if arguments.quick:
@@ -126,6 +130,7 @@ def main() -> None:
         print_rows(name, lesion_rows(name, chest, arguments.slices), arguments.rounds)
     if not arguments.model:
         print_rows("lobes", lobe_rows(chest), arguments.rounds)
+        print_rows("lungs", lung_rows(chest, arguments.slices), arguments.rounds)
     print("\n### From HU to labels\n")
     print("| step | runtime | seconds | CPU seconds | the same beside a busy process | Dice |")
     print("|---|---|---|---|---|---|")
@@ -197,6 +202,27 @@ def lobe_rows(chest: Chest) -> list[Row]:
     subject = Subject(model._network, card.weights.sha256, CPU, masks, model._plain)
     found = choices(lambda: EagerRuntime(model._network), subject)
     return [Row(title, lambda r=runtime: masks(r), 2) for title, runtime in found]
+
+
+def lung_rows(chest: Chest, slices: int) -> list[Row]:
+    """The lungs' network on coarse slices."""
+    card = installed_lung_card()
+    if card is None:
+        return []
+    model = LungNetwork(card)
+    grid = WorkGrid.for_volume(chest.hu.shape, chest.spacing_mm)
+    middle = grid.shape[0] // 2
+    coarse = torch.from_numpy(grid.block_mean(chest.hu)[middle - slices // 2 :][:slices])
+    image = in_plane(coarse, grid.spacing_mm[1:], card.input.spacing_mm)
+
+    def masks(runtime: Runtime) -> Tensor:
+        model._runtime = runtime
+        return model.slices(image, grid.spacing_mm[0]) >= card.rules.probability
+
+    plain = reference_runtime(model._network, CPU)
+    subject = Subject(model._network, card.weights.sha256, CPU, masks, plain)
+    found = choices(lambda: EagerRuntime(model._network), subject)
+    return [Row(title, lambda r=runtime: masks(r), slices) for title, runtime in found]
 
 
 def whole_rows(chest: Chest) -> list[Row]:

@@ -121,7 +121,8 @@ class LesionModel:
     def _trial(self) -> Trial:
         """The network's decisions on a drawn chest, within the lungs."""
         rules, wants = self.card.postprocessing, self.card.preprocessing
-        hu, lung = drawn_chest(TRIAL_SLICES + 2 * wants.context_slices)
+        slices = TRIAL_SLICES // 2 if wants.context_slices else TRIAL_SLICES  # neighbours come on top
+        hu, lung = drawn_chest(slices + 2 * wants.context_slices)
         crop = lung_crop(lung, SPACING_MM[1:], wants.crop_margin_mm)
         shape = input_shape(crop.shape, SPACING_MM[1:], wants)
         planes = self._runner.planes(hu, lung, np.arange(len(hu)), crop, shape, 1.0)
