@@ -34,7 +34,7 @@ from dicomnode.demo.orthanc import OrthancPacs
 QUIET_SECONDS = 3.0
 LATE_SECONDS = 1.5
 PATIENCE_SECONDS = 900.0
-POLL_SECONDS = 0.01
+POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
