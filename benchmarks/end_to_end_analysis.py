@@ -18,6 +18,8 @@ from dicomnode.segment.card import load_installed_card
 from dicomnode.segment.lesions import LesionModel
 from dicomnode.segment.lobe_card import installed_lobe_card
 from dicomnode.segment.lobes import LobeModel
+from dicomnode.segment.runtimes.runtime import FLOAT32
+from dicomnode.segment.runtimes.torch_runtime import TorchRuntime
 from dicomnode.segment.segmentation import Segmentation
 from dicomnode.segment.segmenter import Segmenter
 
@@ -27,8 +29,10 @@ MAKER = ("straightforward", "script", "1", "1")
 
 def eager_segmenter(model: str) -> Segmenter:
     """The networks as they were trained: torch without compiling, folding or another runtime, fp32, CPU."""
+    lesions = LesionModel(load_installed_card(model), "cpu")
+    lesions._runner.use(TorchRuntime(lesions._network, lesions.device, FLOAT32))  # by default in bfloat16
     lobes = installed_lobe_card()
-    return Segmenter(LesionModel(load_installed_card(model), "cpu"), LobeModel(lobes) if lobes else None)
+    return Segmenter(lesions, LobeModel(lobes) if lobes else None)
 
 
 def volume_of(datasets: Sequence[Dataset]) -> tuple[Volume, list[Dataset]]:

@@ -147,7 +147,8 @@ class Node(UnderTest):
         steps = {step: seconds - before.get(step, 0.0) for step, seconds in self._steps.items()}
         found |= {step: seconds for step, seconds in steps.items() if seconds >= 0.005}
         if "analyzing" in at and "delivering" in at:
-            found["beside these"] = at["delivering"] - at["complete"] - sum(steps.values())
+            rest = at["delivering"] - at["complete"] - sum(steps.values())
+            found["beside these" if rest >= 0 else "of these before it was complete"] = abs(rest)
         if "delivered" in at:
             found["deliver"] = at["delivered"] - at["delivering"]
         return found
