@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from dicomnode.segment.card import ModelCard, NetworkSpec
+from dicomnode.segment.card import ModelCard, NetworkSpec, load_installed_card
 from dicomnode.segment.inference import has_bfloat16
-from dicomnode.segment.networks.factory import build_network
+from dicomnode.segment.networks.factory import build_network, network_class
+from dicomnode.segment.networks.partnered import PartneredEnsemble
+from dicomnode.segment.networks.patch_unet import PatchUNet
 from dicomnode.train.cases import DataError, LabelledCase
 from dicomnode.train.clahe import OTHER_SCANNERS, load_clahe
 from dicomnode.train.ensemble import new_member, restore_member, train_member
@@ -48,6 +50,7 @@ def train_ensemble(
     DataError
         If the data can't be read, lack a case of the folds, or ``out`` already holds another training.
     """
+    partner = partner_weights(card, protocol)
     take_folder(out, EXAMPLES_FILE, resume=resume)
     examples = _examples(card, protocol, folds, data, out)
     states: list[dict[str, Tensor]] = []
@@ -76,16 +79,33 @@ def train_ensemble(
             progress=show,
         )
         states.append(state.average.state_dict())
-    save_file(joined_members(states), out / card.weights.file)
+    save_file(joined_members(states) | partner, out / card.weights.file)
     (out / card.weights.file).chmod(0o644)
 
 
 def member_network(card: ModelCard) -> NetworkSpec:
-    """One member of the ensemble that a card names: ``XEnsemble`` has members ``X``."""
-    parameters = {name: value for name, value in card.network.parameters.items() if name != "members"}
-    return replace(
-        card.network, class_name=card.network.class_name.removesuffix("Ensemble"), parameters=parameters
-    )
+    """One member of the ensemble that a card names: :class:`PatchUNet` with its parameters."""
+    own = signature(PatchUNet).parameters
+    parameters = {name: value for name, value in card.network.parameters.items() if name in own}
+    return NetworkSpec("patch_unet", "PatchUNet", parameters)
+
+
+def partner_weights(card: ModelCard, protocol: EnsembleProtocol) -> dict[str, Tensor]:
+    """Weights of the partner that the network of ``card`` has, from the model that the protocol names.
+
+    Raises
+    ------
+    ModelError
+        If that model isn't installed, or its weights are not its card's.
+    DataError
+        If the network has a partner and the protocol names none, or the other way round.
+    """
+    if issubclass(network_class(card.network), PartneredEnsemble) != bool(protocol.partner):
+        raise DataError(f"network and protocol of {card.name} must both have a partner, or neither")
+    if not protocol.partner:
+        return {}
+    weights = load_file(load_installed_card(protocol.partner).weights_path)
+    return {f"partner.{name}": tensor for name, tensor in half_precision(weights).items()}
 
 
 def joined_members(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -99,7 +99,7 @@ def score_cases(
         use = uses.get(case.name, UNSEEN)
         if cross_validate and isinstance(split, Folds):
             judges = split.judges(case.name)
-            model.choose_members(judges or range(len(split.folds)))
+            model.choose_members(judges or split.everybody)
             use = CROSS_VALIDATED if judges and use == TRAINED else use
         scores += score_case(model, case, use)
         if progress is not None:

@@ -59,6 +59,9 @@ class MixtureAugmentation:
     hu_offset: float = 60.0
     hu_slope: float = 0.10
     gamma: float = 0.25
+    known_hu: float = 0.4
+    """Part of offset, slope and gamma that slices with known lungs get: pictures whose lungs nobody drew are
+    re-windowed, their HU a guess; faint ground glass is known by its HU where those can be relied on."""
     noise_hu: float = 90.0
     lung_jitter: float = 0.4
     forget_lung: float = 0.15
@@ -107,7 +110,7 @@ def mixture_batch(
     hu, lesion, dense = _paste(hu, lung, lesion, dense, known, spec, rng)
     hu, faded = _fade(hu, lesion, spec, rng)
     weight = torch.where(faded, 0.0, weight)
-    hu = _disturb_hu(hu, spec, rng)
+    hu = _disturb_hu(hu, known, spec, rng)
     kept = known & torch.from_numpy(rng.random(len(items)) >= spec.forget_lung)
     lung = torch.where(
         kept[:, None, None], disturb_lung(lung, spec.lung_jitter, rng), torch.tensor(UNKNOWN_LUNG)
@@ -182,17 +185,18 @@ def _fade(
     return hu - part * (hu - level), chosen
 
 
-def _disturb_hu(hu: Tensor, spec: MixtureAugmentation, rng: np.random.Generator) -> Tensor:
+def _disturb_hu(hu: Tensor, known: Tensor, spec: MixtureAugmentation, rng: np.random.Generator) -> Tensor:
     count, rows, columns = hu.shape
+    trust = np.where(known.numpy(), spec.known_hu, 1.0)
 
     def each(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).float()[:, None, None]
 
-    slope = each(1 + rng.normal(0, spec.hu_slope / 2, count))
-    offset = each(rng.normal(0, spec.hu_offset / 2, count))
+    slope = each(1 + trust * rng.normal(0, spec.hu_slope / 2, count))
+    offset = each(trust * rng.normal(0, spec.hu_offset / 2, count))
     level = ((hu + 1000) * slope + offset).clamp(min=-100)
     bent = (level.clamp(min=0) / 1000) ** each(
-        np.exp(sometimes(rng, 0.4, rng.uniform(-1, 1, count)) * spec.gamma)
+        np.exp(trust * sometimes(rng, 0.4, rng.uniform(-1, 1, count)) * spec.gamma)
     )
     hu = torch.where(level > 0, 1000 * bent, level) - 1000
     ceiling = each(np.where(rng.random(count) < 0.3, rng.uniform(0, 300, count), 3000.0))

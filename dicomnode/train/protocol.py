@@ -95,7 +95,8 @@ class EnsembleProtocol:
 
     ``weak_split_hu`` is the smoothed HU that makes a weak target of consolidation where no expert drew one;
     ``split_repeats`` how often an example with an expert's split comes in an epoch; ``equalised_steps`` how
-    long the way back from equalised grey to HU is learned.
+    long the way back from equalised grey to HU is learned. ``partner`` is the installed model whose weights
+    the network's partner gets, if it has one.
     """
 
     seed: int
@@ -112,6 +113,7 @@ class EnsembleProtocol:
     equalised_steps: int
     rows: int
     columns: int
+    partner: str = ""
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch_size, self.rows, self.columns, self.split_repeats) < 1:
@@ -122,16 +124,22 @@ class EnsembleProtocol:
 
 @dataclass(frozen=True)
 class Folds:
-    """``folds[k]`` are cases member k never sees; those of ``test`` none sees, of ``train`` all."""
+    """``folds[k]`` are cases member k never sees; those of ``test`` none sees, of ``train`` all.
+
+    ``partner`` are those of them that the ensemble's partner, if it has one, never saw either.
+    """
 
     folds: tuple[tuple[str, ...], ...]
     test: tuple[str, ...]
     train: tuple[str, ...] = ()
+    partner: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [name for fold in (*self.folds, self.test, self.train) for name in fold]
         if len(set(names)) != len(names):
             raise ValueError("a case appears twice in the folds")
+        if not set(self.partner) <= set(names) - set(self.train):
+            raise ValueError("the partner's cases must be held out by a member")
 
     @property
     def uses(self) -> dict[str, str]:
@@ -140,11 +148,15 @@ class Folds:
         return dict.fromkeys(trained, TRAINED) | dict.fromkeys(self.test, "test")
 
     def judges(self, case: str) -> tuple[int, ...] | None:
-        """Members that never saw a case; ``None`` if all did or the folds don't name it."""
-        if case in self.test:
-            return tuple(range(len(self.folds)))
-        own = tuple(index for index, fold in enumerate(self.folds) if case in fold)
-        return own or None
+        """Members that never saw a case, the partner last; ``None`` if all did or the folds don't name it."""
+        own = [index for index, fold in enumerate(self.folds) if case in (*fold, *self.test)]
+        own += [len(self.folds)] if case in self.partner else []
+        return tuple(own) or None
+
+    @property
+    def everybody(self) -> tuple[int, ...]:
+        """All members, and the partner where there is one."""
+        return tuple(range(len(self.folds) + bool(self.partner)))
 
 
 def read_ensemble(directory: Path, file: str = TRAINING_FILE) -> tuple[EnsembleProtocol, Folds] | None:
@@ -166,6 +178,7 @@ def read_ensemble(directory: Path, file: str = TRAINING_FILE) -> tuple[EnsembleP
         "folds": tuple(tuple(fold) for fold in folds.get("held_out", ())),
         "test": tuple(folds.get("test", ())),
         "train": tuple(folds.get("train", ())),
+        "partner": tuple(folds.get("partner", ())),
     }
     return _build(EnsembleProtocol, document["protocol"], path), _build(Folds, values, path)
 

@@ -39,10 +39,12 @@ weak_split_hu = -300
 equalised_steps = 2
 rows = 64
 columns = 80
+partner = "medip_unet2d"
 
 [folds]
 held_out = [["case02", "slice000"], ["case03"]]
 test = ["case01"]
+partner = ["case01", "case02"]
 """
 
 BEST = Path(__file__).parents[2] / "models" / "best"
@@ -99,11 +101,12 @@ def test_each_case_is_judged_by_members_that_never_saw_it(trained: Path, worksho
     assert ensemble is not None
     folds = ensemble[1]
     assert [folds.judges(name) for name in ("case01", "case02", "case03", "case09")] == [
-        (0, 1),
-        (0,),
+        (0, 1, 2),
+        (0, 2),
         (1,),
         None,
     ]
+    assert folds.everybody == (0, 1, 2)
     model = LesionModel(load_card(trained))
     cases = load_linear(workshop / "data" / LINEAR)
     scores = score_cases(model, cases, folds, cross_validate=True)
@@ -153,6 +156,7 @@ def test_held_out_cases_are_measured_part_by_part_by_members_that_never_saw_them
 def test_another_protocol_trains_as_many_members_as_it_has_folds(workshop: Path, tmp_path: Path) -> None:
     other = TRAINING.replace('held_out = [["case02", "slice000"], ["case03"]]', 'held_out = [["case03"]]')
     other = other.replace('test = ["case01"]', 'test = []\ntrain = ["case01", "case02", "slice000"]')
+    other = other.replace('partner = ["case01", "case02"]', "partner = []")
     (workshop / "models" / "few" / "one.toml").write_text(other, encoding="utf-8")
     out = tmp_path / "one"
     card = train_model(

@@ -20,6 +20,20 @@ def build_network(spec: NetworkSpec) -> nn.Module:
     ModelError
         If there is no such network or it doesn't take the parameters.
     """
+    try:
+        return network_class(spec)(**spec.parameters)
+    except TypeError as error:
+        raise ModelError(f"network {spec.class_name} doesn't take {spec.parameters}: {error}") from error
+
+
+def network_class(spec: NetworkSpec) -> type[nn.Module]:
+    """The class a card names.
+
+    Raises
+    ------
+    ModelError
+        If there is no such network.
+    """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", spec.module):
         raise ModelError(f"network module {spec.module!r} is no module name inside {PACKAGE}")
     try:
@@ -28,7 +42,4 @@ def build_network(spec: NetworkSpec) -> nn.Module:
         raise ModelError(f"no network {spec.module}.{spec.class_name} in {PACKAGE}: {error}") from error
     if not (isinstance(cls, type) and issubclass(cls, nn.Module)):
         raise ModelError(f"{spec.module}.{spec.class_name} is no network")
-    try:
-        return cls(**spec.parameters)
-    except TypeError as error:
-        raise ModelError(f"network {spec.class_name} doesn't take {spec.parameters}: {error}") from error
+    return cls
