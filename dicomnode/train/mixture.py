@@ -50,15 +50,15 @@ class MixtureBatch:
 class MixtureAugmentation:
     """Strengths of what scanners, windows, bodies and masks vary."""
 
-    scale: float = 0.3
-    stretch: float = 0.12
-    rotation_degrees: float = 20.0
+    scale: float = 0.25
+    stretch: float = 0.1
+    rotation_degrees: float = 15.0
     shift: float = 0.08
-    bend: float = 0.025
+    bend: float = 0.018
     """Size of the smooth random displacement, in parts of the canvas."""
     hu_offset: float = 60.0
     hu_slope: float = 0.10
-    gamma: float = 0.25
+    gamma: float = 0.2
     known_hu: float = 0.4
     """Part of offset, slope and gamma that slices with known lungs get: pictures whose lungs nobody drew are
     re-windowed, their HU a guess; faint ground glass is known by its HU where those can be relied on."""
@@ -68,7 +68,7 @@ class MixtureAugmentation:
     """Share of slices whose known lung mask is withheld."""
     paste: float = 0.2
     """Share of slices that get another slice's lesions where they fall into the lung."""
-    fade: float = 0.35
+    fade: float = 0.2
     """Share of slices whose lesions lose contrast to the normal lung, down to ``faintest`` of it."""
     faintest: float = 0.35
 

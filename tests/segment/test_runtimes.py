@@ -18,6 +18,7 @@ from dicomnode.segment.lung_card import installed_lung_card
 from dicomnode.segment.lung_network import LungNetwork
 from dicomnode.segment.networks.deeplung import DeepLung
 from dicomnode.segment.networks.lesion_net import LesionNet
+from dicomnode.segment.networks.partnered import PartneredEnsemble
 from dicomnode.segment.networks.patch_unet import PatchUNet, PatchUNetEnsemble
 from dicomnode.segment.networks.three_nets import ThreeNets
 from dicomnode.segment.networks.unet2d import UNet2d
@@ -43,6 +44,7 @@ CPU = torch.device("cpu")
 NETWORKS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
     "unet2d": (UNet2d(width=4), (1, 32, 48)),
     "ensemble": (PatchUNetEnsemble(2, width=4), (2, 32, 48)),
+    "partnered": (PartneredEnsemble(2, -1100, 1300, -1350, 1500, 4, width=4), (2, 32, 48)),
     "patch": (PatchUNet(3, 1, width=4), (3, 32, 48)),
     "lesion_net": (LesionNet(width=4), (1, 32, 48)),
     "three": (ThreeNets(width=4), (1, 32, 48)),

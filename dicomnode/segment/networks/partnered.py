@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dicomnode.segment.networks.patch_unet import PatchUNetEnsemble
+from dicomnode.segment.networks.patch_unet import PatchUNetEnsemble, logit
 from dicomnode.segment.networks.unet2d import UNet2d
 
 KNOWN = 0.75
@@ -65,4 +65,4 @@ class PartneredEnsemble(PatchUNetEnsemble):
         lesion, consolidation = torch.sigmoid(logits[:, :1]), torch.sigmoid(logits[:, 1:])
         share = 0.5 * inside.amax(dim=(1, 2, 3), keepdim=True).float() * (1 - consolidation)
         lesion = lesion + share * (other - lesion)
-        return torch.cat((torch.logit(lesion, eps=1e-6), logits[:, 1:]), dim=1)
+        return torch.cat((logit(lesion), logits[:, 1:]), dim=1)

@@ -84,5 +84,10 @@ class PatchUNetEnsemble(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Logits of the mean probability of the chosen members; image and logits as in the members."""
         mean = sum(torch.sigmoid(self.members[index](image).float()) for index in self.chosen)
-        probability = (torch.as_tensor(mean) / len(self.chosen)).clamp(1e-6, 1 - 1e-6)
-        return torch.log(probability / (1 - probability))  # torch.logit, in words that converters know
+        return logit(torch.as_tensor(mean) / len(self.chosen))
+
+
+def logit(probability: Tensor) -> Tensor:
+    """``torch.logit`` in words that converters know."""
+    probability = probability.clamp(1e-6, 1 - 1e-6)
+    return torch.log(probability / (1 - probability))
