@@ -88,7 +88,7 @@ ELSEWHERE = {
     "dicomnode evaluate best --data DATA/covid10_linear --cross-validate": BEST,
     "dicomnode evaluate best --data DATA/medseg_ggo_consolidation --cross-validate": BEST,
     f"{SURETY} best --data DATA/covid10_linear": ERROR,
-    f"{SURETY} --table models/best/held_out.csv --trained RUN models/best --data DATA": ERROR,
+    f"{SURETY} --table models/best/held_out.csv --trained models/best RUN --data DATA": ERROR,
     "dicomnode train medip_unet2d --data DATA --out runs/medip": COMMANDS,
     "dicomnode evaluate medip_unet2d --data DATA/medseg_ggo_consolidation": COMMANDS,
     "dicomnode train lobes --data DATA --out runs/lobes": LOBES,

@@ -5,7 +5,7 @@ left out. The table comes from trainings with folds, each case judged by the mem
 that several trainings held out is judged by the first named:
 
     dicomnode train best --protocol cross_validation.toml --data DATA --out RUN
-    python -m dicomnode.train.surety --table models/best/held_out.csv --trained RUN models/best --data DATA
+    python -m dicomnode.train.surety --table models/best/held_out.csv --trained models/best RUN --data DATA
 """
 
 from __future__ import annotations
