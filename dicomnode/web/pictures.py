@@ -68,24 +68,35 @@ class Pictures:
     def stop(self) -> None:
         """End the process; nothing is drawn any more."""
         self._is_over = True
-        process = self._process
-        if process is not None:
-            process.kill()
-            process.wait(_STOP_SECONDS)
+        if self._process is not None:
+            self._end(self._process)
 
     def _asked(self, line: str) -> tuple[dict[str, Any], bytes]:
+        """Asked again of a new process where the old one has ended, perhaps over something else."""
+        was_there = self._process is not None
+        said = self._asked_once(line)
+        if said is None and was_there:
+            said = self._asked_once(line)
+        if said is None:
+            raise NoPictureError("the process that draws has ended over it")
+        return said
+
+    def _asked_once(self, line: str) -> tuple[dict[str, Any], bytes] | None:
         process = self._living_process()
         answer: queue.Queue[tuple[dict[str, Any], bytes] | None] = queue.Queue()
         threading.Thread(target=_talk, args=(process, line, answer), name="drawing", daemon=True).start()
         try:
             said = answer.get(timeout=self._seconds)
         except queue.Empty:
-            process.kill()
+            self._end(process)
             raise NoPictureError("drawing it takes too long") from None
         if said is None:
-            process.kill()
-            raise NoPictureError("the process that draws has ended over it")
+            self._end(process)
         return said
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        process.kill()
+        process.wait(_STOP_SECONDS)
 
     def _living_process(self) -> subprocess.Popen[bytes]:
         if self._is_over:

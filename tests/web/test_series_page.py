@@ -188,6 +188,16 @@ def test_a_damaged_segmentation_and_a_dead_process_are_sentences(case: Case, tmp
         page.close()
 
 
+def test_a_process_that_has_ended_is_replaced(page: Spooled) -> None:
+    place = f"/series/{page.series_id}/slice/3/lung.png"
+    for _ in range(3):
+        page.pictures._cache.clear()
+        assert ask(page.site, place).status == 200
+        process = page.pictures._process
+        assert process is not None
+        process.kill()  # whether it is dead by the next request, nobody knows
+
+
 def test_retry_is_a_button_where_there_is_something_to_retry(case: Case, tmp_path: Path) -> None:
     page = spooled(tmp_path, case)
     try:
