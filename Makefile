@@ -16,7 +16,7 @@ KILLS  ?= 500
 SEED   ?=
 EXAMPLES ?= 50000
 
-.PHONY: demo viewer test docs soak fuzz lint peers ohif clean
+.PHONY: demo viewer test docs soak fuzz lint peers kuberay ohif clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed
@@ -25,7 +25,7 @@ demo: $(VENV)/installed
 viewer: peers $(VENV)/installed
 	$(BIN)/dicomnode demo --viewer --out $(OUT) $(if $(CT),--ct $(CT))
 
-test: peers $(VENV)/installed-test ohif lint
+test: peers $(VENV)/installed-test kuberay ohif lint
 	$(BIN)/python -m pytest
 
 soak: peers $(VENV)/installed-test
@@ -44,6 +44,9 @@ docs: $(VENV)/installed-test
 
 peers:
 	sh tests/install_peers.sh
+
+kuberay: $(VENV)/installed-test
+	@$(BIN)/python -m tests.kuberay || echo "The manifests will not be checked against KubeRay's own schema."
 
 ohif: $(VENV)/installed
 	@$(BIN)/python -m dicomnode.demo.ohif || echo "Tests that need OHIF will be skipped."
