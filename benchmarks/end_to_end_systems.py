@@ -105,12 +105,13 @@ class Node(UnderTest):
 
     def start(self) -> None:
         """The node by its own command; only the time of quiet is set."""
-        self._node = NodeProcess(self.directory, "PACS", self.pacs_port, "cpu", self.quiet_seconds)
+        self._web_port = free_port()
+        self._node = NodeProcess(
+            self.directory, "PACS", self.pacs_port, "cpu", self.quiet_seconds, web_port=self._web_port
+        )
         configuration = self._node.config_path.read_text(encoding="utf-8")
         quiet = f"quiet_seconds = {self.quiet_seconds}\n"
-        self._web_port = free_port()
         patched = configuration.replace(quiet, f"{quiet}release_seconds = {self.quiet_seconds}\n")
-        patched += f"\n[web]\nport = {self._web_port}\n"
         self._node.config_path.write_text(patched, encoding="utf-8")
         self._node.start()
         self.port = self._node.port
