@@ -31,7 +31,7 @@ from dicomnode.receive.store_command import (
     read_store_command,
     store_response,
 )
-from dicomnode.receive.transport import MAXIMUM_PDU_BYTES, PDU_HEADER_BYTES, TimedSocket
+from dicomnode.receive.timed_socket import MAXIMUM_PDU_BYTES, PDU_HEADER_BYTES, TimedSocket
 
 _P_DATA = 0x04
 _VALUE_HEADER_BYTES = 6  # length, context, message control header of a presentation data value (PS3.8 9.3.5)
@@ -137,7 +137,7 @@ class FastStore:
         room = data_set.room(length)
         if room is None:
             return self._give_back(header)
-        count = self._fill(room)
+        count = self._fill(room, ahead=0 if is_last else _HEADERS_BYTES)
         if count is None:
             return self._fail()
         if count < length:
@@ -160,10 +160,10 @@ class FastStore:
         response = store_response(request.command, request.context_id, answer.status, answer.comment)
         self._messages.send_encoded(response, request.context_id)
 
-    def _fill(self, view: memoryview) -> int | None:
+    def _fill(self, view: memoryview, ahead: int = 0) -> int | None:
         """Read; ``None`` if the connection failed or took too long."""
         try:
-            return self._connection.fill(view)
+            return self._connection.fill(view, ahead=ahead)
         except OSError:
             return None
 

@@ -26,6 +26,7 @@ from dicomnode.receive.expected import ExpectedInstances
 from dicomnode.receive.fast_store import FastStore, is_fit
 from dicomnode.receive.instance_buffer import BufferLimits
 from dicomnode.receive.judge import CompletenessSettings
+from dicomnode.receive.known_uids import remember_uids
 from dicomnode.receive.messages import BoundedMessages
 from dicomnode.receive.observer import Caller, Observers, ReceiveObserver, StoreOutcome
 from dicomnode.receive.presentation_contexts import follow_proposal, supported_contexts
@@ -151,6 +152,7 @@ class StorageServer:
         """
         # pynetdicom's own event log would print each request and response; ours says what matters.
         pynetdicom_config.LOG_HANDLER_LEVEL = "none"
+        remember_uids()
         entity = ApplicationEntity(self._settings.ae_title)
         entity.maximum_associations = self._maximum_connections  # associations are counted by _admit
         entity.maximum_pdu_size = self._settings.max_pdu

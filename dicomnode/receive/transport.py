@@ -15,164 +15,25 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from socketserver import BaseServer, TCPServer
-from typing import Any, cast
+from typing import Any
 
 from pynetdicom.association import Association
 from pynetdicom.events import Event
 from pynetdicom.fsm import TRANSITION_TABLE, StateMachine
-from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from dicomnode.receive.messages import BoundedMessages
-from dicomnode.receive.waking import LONGEST_SLEEP_SECONDS, Alarm, AnnouncedQueue, MonotonicTimer
+from dicomnode.receive.timed_socket import TimedSocket
+from dicomnode.receive.waking import AnnouncedQueue, MonotonicTimer
 
 LOGGER = logging.getLogger(__name__)
 
-# More than any A-ASSOCIATE-RQ; a longer PDU is an attack or not DICOM.
-MAXIMUM_PDU_BYTES = 1 << 20
-
-PDU_HEADER_BYTES = 6
-_P_DATA = 0x04
-_ASSOCIATE_REQUEST = 0x01  # PDU type, the first byte of a connection (PS3.8 9.3.2)
-_TLS_HANDSHAKE = 0x16
 _AWAITING_REQUEST = "Sta2"  # states of PS3.8 9.2.1
-_AWAITING_CLOSE = "Sta13"
-_CONNECTION_CLOSED = "Evt17"  # an event of the same
 _SAID_BY_THE_NODE = ("Evt7", "Evt8", "Evt9", "Evt11", "Evt14", "Evt15")
 _REQUEST_WILL_NOT_COME = ("Sta1", "Sta13")
 _BACKLOG = 128
 _POLL_SECONDS = 0.1
 _ABORT_SECONDS = 2.0
-
-
-class TimedSocket(AssociationSocket):  # type: ignore[misc]  # pynetdicom has no types
-    """Reads a PDU within a time limit and a size limit, and acknowledges at once.
-
-    Parameters
-    ----------
-    opened:
-        The socket of an association, whose place this one takes.
-    pdu_seconds:
-        Time for one PDU, from its first byte to its last; may be changed later.
-
-    Attributes
-    ----------
-    reader:
-        Reads PDUs before pynetdicom does; ``False`` if pynetdicom has to.
-    """
-
-    def __init__(self, opened: AssociationSocket, pdu_seconds: float) -> None:
-        # Not AssociationSocket's constructor: it would announce the connection a second time.
-        self.__dict__.update(opened.__dict__)
-        self.pdu_seconds = pdu_seconds
-        self.alarm = Alarm()
-        self.reader: Callable[[], bool] | None = None
-        self._deadline = 0.0
-        self._is_first = True
-        self._unread = bytearray()
-
-    def recv(self, nr_bytes: int) -> bytearray:
-        """Read ``nr_bytes``, or less if the peer closes.
-
-        Raises
-        ------
-        OSError
-            If the PDU doesn't arrive within ``pdu_seconds`` or is absurdly long; pynetdicom then closes the
-            connection.
-        """
-        if nr_bytes == PDU_HEADER_BYTES and not self._unread:
-            self._begin()
-        if nr_bytes > MAXIMUM_PDU_BYTES:
-            raise OSError(f"a PDU of {nr_bytes} bytes is longer than {MAXIMUM_PDU_BYTES}")
-        data = bytearray(nr_bytes)
-        taken = min(nr_bytes, len(self._unread))
-        data[:taken] = self._unread[:taken]
-        del self._unread[:taken]
-        with memoryview(data) as view:
-            received = taken + self.fill(view[taken:])
-        del data[received:]
-        if self._is_first and data:
-            self._is_first = False
-            if data[0] != _ASSOCIATE_REQUEST:
-                peer = cast(socket.socket, self.socket).getpeername()[0]
-                LOGGER.warning("no DICOM: %s", _what_is_no_dicom(data[0]), extra={"peer": peer})
-        return data
-
-    def begin_pdu(self, wanted: int) -> bytes:
-        """The first ``wanted`` bytes of a PDU; a shorter one whole, of others than P-DATA-TF at least 6.
-
-        Raises
-        ------
-        OSError
-            If they don't arrive in time.
-        """
-        if self._unread:
-            return b""
-        self._begin()
-        header = memoryview(bytearray(wanted))
-        count = self.fill(header, PDU_HEADER_BYTES)
-        if count >= PDU_HEADER_BYTES and header[0] == _P_DATA:
-            wanted = min(wanted, PDU_HEADER_BYTES + int.from_bytes(header[2:PDU_HEADER_BYTES], "big"))
-            if count < wanted:
-                count += self.fill(header[count:wanted])
-        return bytes(header[:count])
-
-    def put_back(self, unread: bytes | bytearray) -> None:
-        """Bytes of a PDU that the next one who reads gets first."""
-        self._unread[:0] = unread
-
-    def fill(self, view: memoryview, at_least: int | None = None) -> int:
-        """Read until ``view`` has ``at_least`` bytes (all), or fewer if the peer closes; how many.
-
-        Raises
-        ------
-        OSError
-            If the PDU doesn't arrive in time.
-        """
-        connection = cast(socket.socket, self.socket)
-        needed = len(view) if at_least is None else at_least
-        received = 0
-        while received < needed:
-            remaining = self._deadline - time.monotonic()
-            if remaining <= 0:
-                raise TimeoutError(f"a PDU took longer than {self.pdu_seconds:g} s")
-            connection.settimeout(remaining)
-            count = connection.recv_into(view[received:])
-            if count == 0:
-                break
-            received += count
-        connection.settimeout(self.pdu_seconds)
-        return received
-
-    def take(self) -> bool:
-        """Let the faster reader read, if there is one; ``False`` if a PDU is left to read."""
-        reader = self.reader
-        return reader is not None and reader()
-
-    def _begin(self) -> None:
-        self._deadline = time.monotonic() + self.pdu_seconds
-        # Senders that leave Nagle's algorithm on would wait 40 ms for each acknowledgement.
-        _acknowledge_at_once(cast(socket.socket, self.socket))
-
-    @property
-    def ready(self) -> bool:
-        """Whether there is something to read and room to take it in; waits a little if there is nothing."""
-        connection, dul = cast(socket.socket | None, self.socket), self.assoc.dul
-        if connection is None or not self._is_connected:
-            return False
-        if cast(BoundedMessages, self.assoc.dimse).is_full:
-            dul._idle_timer.restart()  # it isn't the peer who is slow
-            return False
-        if self._unread or (isinstance(connection, ssl.SSLSocket) and connection.pending()):
-            return True
-        is_closing = dul.state_machine.current_state == _AWAITING_CLOSE
-        something_to_do = not (dul.event_queue.empty() and dul.to_provider_queue.empty())
-        try:
-            return self.alarm.wait(
-                connection.fileno(), 0 if is_closing or something_to_do else LONGEST_SLEEP_SECONDS
-            )
-        except (OSError, ValueError):
-            dul.event_queue.put(_CONNECTION_CLOSED)
-            return False
 
 
 class PatientStateMachine(StateMachine):  # type: ignore[misc]  # pynetdicom has no types
@@ -208,15 +69,14 @@ class ConnectionHandler(RequestHandler):  # type: ignore[misc]  # pynetdicom has
             self.request = connection
         association = self._create_association()
         dul = association.dul
-        alarm = dul.socket.alarm
+        connection_of_association = dul.socket
         association.start()
         try:
             association.join()
         finally:
             dul.kill_dul()  # it would outlive an association that ended by an error
             dul.join(_ABORT_SECONDS)
-            alarm.close()
-            dul.socket.reader = None  # and its memory
+            connection_of_association.release()
             association.dimse.close()
             self.server.association_ended(association)
 
@@ -334,14 +194,3 @@ def _why(error: BaseException | None) -> str:
     if isinstance(error, ConnectionError):
         return "it hung up"
     return type(error).__name__
-
-
-def _what_is_no_dicom(first_byte: int) -> str:
-    if first_byte == _TLS_HANDSHAKE:
-        return "it speaks TLS, this port does not"
-    return "it speaks HTTP" if chr(first_byte) in "GHPOCDT" else "the first bytes are no A-ASSOCIATE-RQ"
-
-
-def _acknowledge_at_once(connection: socket.socket) -> None:
-    if hasattr(socket, "TCP_QUICKACK"):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 # One large write fills the page cache slower than pieces that fit the processor's cache.
 PIECE_BYTES = 64 * 1024
+_PIECES_A_CALL = 64
 
 _INSTANCES = "instances"
 _INCOMING = "incoming"
@@ -68,11 +69,9 @@ class InstanceFiles:
             As :meth:`write`.
         """
         part = self._incoming / f"{os.getpid()}-{next(self._numbers)}.part"
-        size = 0
         try:
             with part.open("xb", buffering=0) as file:
-                for piece in parts:
-                    size += write_pieces(file.fileno(), memoryview(piece), size)
+                size = write_at(file.fileno(), parts, 0)
                 if sync:
                     os.fsync(file.fileno())
         except BaseException:
@@ -167,9 +166,19 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def write_pieces(descriptor: int, data: memoryview, offset: int) -> int:
-    """Write ``data`` at ``offset`` of a file; the number of bytes."""
+def write_at(descriptor: int, parts: Iterable[bytes | memoryview], offset: int) -> int:
+    """Write ``parts`` one after the other from ``offset`` of a file on; the number of bytes."""
+    pieces = [
+        memoryview(part)[start : start + PIECE_BYTES]
+        for part in parts
+        for start in range(0, len(part), PIECE_BYTES)
+    ]
     written = 0
-    while written < len(data):
-        written += os.pwrite(descriptor, data[written : written + PIECE_BYTES], offset + written)
+    while pieces:
+        count = os.pwritev(descriptor, pieces[:_PIECES_A_CALL], offset + written)
+        written += count
+        while pieces and count >= len(pieces[0]):
+            count -= len(pieces.pop(0))
+        if count:
+            pieces[0] = pieces[0][count:]
     return written

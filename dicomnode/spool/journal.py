@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dicomnode.spool.errors import LedgerUnavailableError
-from dicomnode.spool.instances import InstanceFiles, sync_directory, write_pieces
+from dicomnode.spool.instances import InstanceFiles, sync_directory, write_at
 
 LOGGER = logging.getLogger(__name__)
 
@@ -132,8 +132,7 @@ class Journal:
             segment.end += _ENTRY_BYTES + size
             segment.writing += 1
         try:
-            for part in parts:
-                offset += write_pieces(segment.descriptor, memoryview(part), offset)
+            write_at(segment.descriptor, parts, offset)
         except BaseException:
             self.done(segment)
             raise

@@ -13,12 +13,13 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from dicomnode import cli
-from dicomnode.receive.transport import TimedSocket
+from dicomnode.receive.timed_socket import TimedSocket
+from dicomnode.spool import instances
 from dicomnode.spool.commitments import AskedOfDestinations
 from dicomnode.spool.instances import InstanceFiles
 from dicomnode.spool.journal import Segment
@@ -73,21 +74,16 @@ def after(owner: type, name: str, pull: Callable[[], None]) -> None:
 
 def in_the_middle_of_a_file(pull: Callable[[], None]) -> None:
     """Pull when the head and half of the data set of an instance are written."""
-    original = InstanceFiles.write_part
+    original = instances.write_at
 
-    def write_part(
-        self: InstanceFiles, parts: Iterable[bytes | memoryview], *, sync: bool
-    ) -> tuple[Path, int]:
-        def halting() -> Iterator[memoryview]:
-            *heads, data = (memoryview(part) for part in parts)
-            yield from heads
-            yield data[: len(data) // 2]
-            pull()
-            yield data[len(data) // 2 :]
+    def write_at(descriptor: int, parts: Iterable[bytes | memoryview], offset: int) -> int:
+        *heads, data = (memoryview(part) for part in parts)
+        half = len(data) // 2
+        written = original(descriptor, [*heads, data[:half]], offset)
+        pull()
+        return written + original(descriptor, [data[half:]], offset + written)
 
-        return original(self, halting(), sync=sync)
-
-    InstanceFiles.write_part = write_part  # type: ignore[method-assign]
+    instances.write_at = write_at
 
 
 def at_steps_of_an_analysis(pull: Callable[[], None]) -> None:
