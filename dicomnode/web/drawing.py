@@ -19,6 +19,7 @@ from dicomnode.measure.distribution import HIGHEST_HU, LOWEST_HU
 from dicomnode.measure.distribution import lung_histogram as histogram_of
 
 LUNGS = "Lungs"
+MAXIMUM_PIXELS = 4096 * 4096
 
 _PER_FRAME = "PerFrameFunctionalGroupsSequence"
 _BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1).astype(np.int64)
@@ -66,6 +67,8 @@ class Masks:
         dataset = dcmread(path, stop_before_pixels=True)
         if dataset.get("SegmentationType") != "BINARY" or header.pixel_element is None:
             raise PictureError("the masks are not stored as a binary segmentation")
+        if (header.rows or 0) * (header.columns or 0) > MAXIMUM_PIXELS:
+            raise PictureError("the masks are too large to be drawn")
         try:
             shared = dataset.SharedFunctionalGroupsSequence[0]
             row_mm, column_mm = map(float, shared.PixelMeasuresSequence[0].PixelSpacing)
@@ -143,6 +146,8 @@ def read_slice(path: Path) -> tuple[SliceHeader, NDArray[np.int16]]:
     header = read_header(path)
     if header.rows is None or header.columns is None or header.rescale_slope is None:
         raise PictureError("the slice is no CT image")
+    if header.rows * header.columns > MAXIMUM_PIXELS:
+        raise PictureError("the slice is too large to be drawn")
     hu = np.empty((header.rows, header.columns), np.int16)
     read_hounsfield(header, hu)
     return header, hu

@@ -6,6 +6,7 @@ one that has ``bytes``, with so many bytes. Ends when the node does, or when nob
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -102,8 +103,10 @@ def serve(requests: io.FileIO, answers: BinaryIO) -> None:
 
 def main() -> None:
     """Give way to those who receive and compute, then serve."""
-    os.nice(5)
-    resource.setrlimit(resource.RLIMIT_AS, (MAXIMUM_MEMORY_BYTES, MAXIMUM_MEMORY_BYTES))
+    with contextlib.suppress(OSError, ValueError):  # systemd's sandbox forbids both to the whole service
+        os.nice(5)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_AS, (MAXIMUM_MEMORY_BYTES, MAXIMUM_MEMORY_BYTES))
     with io.FileIO(sys.stdin.fileno(), closefd=False) as requests:  # unbuffered: select() must see all
         serve(requests, sys.stdout.buffer)
 

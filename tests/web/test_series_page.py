@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from ctypes.util import find_library
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,7 @@ from dicomnode.segment.segmentation import Label
 from dicomnode.web import palette
 from dicomnode.web.lung_drawing import draw_lungs
 from dicomnode.web.series_files import key_slices
+from tests.conftest import REPOSITORY
 from tests.report.report_cases import Case, axial_affine, make_case, thorax, write_ct
 from tests.web.asking import ask, text_of
 from tests.web.spooled import Spooled, spooled
@@ -196,6 +200,25 @@ def test_a_process_that_has_ended_is_replaced(page: Spooled) -> None:
         process = page.pictures._process
         assert process is not None
         process.kill()  # whether it is dead by the next request, nobody knows
+
+
+def test_pictures_are_drawn_under_the_rules_of_the_systemd_unit(case: Case) -> None:
+    """The unit forbids to set priorities and limits; the process must do without."""
+    if find_library("seccomp") is None:
+        pytest.skip("libseccomp is not installed")
+    request = {"draw": "slice", "path": str(case.volume.instances[3].path), "window": [-600, 1500]}
+    unit = REPOSITORY / "systemd" / "dicomnode.service"
+    worker = [sys.executable, "-m", "dicomnode.web.picture_worker"]
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "tests" / "sandbox.py"), str(unit), *worker],
+        input=json.dumps(request).encode() + b"\n",
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    facts, _, picture = done.stdout.partition(b"\n")
+    assert json.loads(facts) == {"bytes": len(picture)}
+    assert picture.startswith(b"\x89PNG")
 
 
 def test_retry_is_a_button_where_there_is_something_to_retry(case: Case, tmp_path: Path) -> None:
