@@ -6,7 +6,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,6 +115,10 @@ class AnalysisLoop:
     def compare_with(self, priors: PriorSearch | None) -> None:
         """From the next series on, earlier results are looked for so."""
         self._priors = priors
+
+    def tell(self, notice: Mapping[str, str]) -> None:
+        """Tell the worker of a series that is arriving (:mod:`dicomnode.early_notices`)."""
+        self._supervisor.tell(notice)
 
     def abandon(self) -> None:
         """Kill the worker; while stopping, the series in its hands is left for the next start."""

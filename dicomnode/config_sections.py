@@ -106,6 +106,7 @@ class Analysis(_Section):
     timeout_seconds: Annotated[float, Field(gt=0)] = 900.0
     attempts: Annotated[int, Field(ge=1, le=10)] = 3
     workers: Annotated[int, Field(ge=1, le=64)] = 1
+    early: bool = True
     waiting_alarm_seconds: Annotated[float, Field(gt=0)] = 3600.0
     urgent_ae_titles: tuple[AETitle, ...] = ()
     cluster: ClusterAddress = ""

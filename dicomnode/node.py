@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from dicomnode import __version__, callback
@@ -16,6 +17,7 @@ from dicomnode.deliver.destination import Destination, RetryPolicy
 from dicomnode.deliver.fhir import FhirService
 from dicomnode.deliver.peer import Peer
 from dicomnode.deliver.stow import StowService
+from dicomnode.early_notices import EarlyNotices, Notice
 from dicomnode.housekeeping import Housekeeping, deadlines_of
 from dicomnode.monitoring import Monitoring
 from dicomnode.receive.expected import ExpectedInstances
@@ -52,11 +54,14 @@ class Node:
         destinations = destinations_of(config)
         self._monitoring = Monitoring(config, self._spool)
         self._expected = ExpectedInstances()
+        self._early = EarlyNotices(self._instance_path, self._tell_worker)
+        analysis = config.analysis
+        early = (self._early,) if analysis.early and analysis.workers == 1 and not analysis.cluster else ()
         self._server = StorageServer(
             _server_settings(config),
             self._spool,
             decodable_transfer_syntaxes(),
-            self._monitoring.observers,
+            (*self._monitoring.observers, *early),
             call_back=callback.senders(config),
             count_source=callback.count_source(config),
             expected=self._expected,
@@ -96,6 +101,7 @@ class Node:
         for series in self._spool.ledger.requeue_interrupted(self.config.analysis.attempts):
             LOGGER.warning("interrupted analysis: %s", series.detail, extra={"series": series.id})
         self._monitoring.start(self._analysis, self.is_alive, lambda: self._housekeeping.overdue)
+        self._early.start()
         self._server.start()
         self._monitoring.listening(True)
         self._delivery.start()
@@ -109,6 +115,7 @@ class Node:
         self._stopping = True
         self._monitoring.listening(False)
         self._server.stop()
+        self._early.stop()
         for loop in self._analysis:
             loop.stop(drain=drain)
         self._delivery.stop()
@@ -141,6 +148,12 @@ class Node:
         self._housekeeping.reload(deadlines_of(config), config.spool.retention_days)
         self._spool.minimum_free_bytes = int(config.spool.minimum_free_gb * 1e9)
         self.config = config
+
+    def _instance_path(self, series_id: str, sop_instance_uid: str) -> Path:
+        return self._spool.directory / self._spool.files.relative_path(series_id, sop_instance_uid)
+
+    def _tell_worker(self, notice: Notice) -> None:
+        self._analysis[0].tell(notice)
 
     def is_alive(self) -> bool:
         """Whether everything runs and nothing hangs."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dicomnode import __version__
 from dicomnode.analysis import MEASUREMENTS_FILE, OVERVIEW_FILE, Analysis, Progress, no_progress
 from dicomnode.assemble.assemble import assemble_series
+from dicomnode.assemble.decoded import DecodedSlices
 from dicomnode.assemble.orientation import AxisOrder
 from dicomnode.assemble.refusal import SeriesRefusedError
 from dicomnode.assemble.volume import Volume
@@ -43,6 +44,38 @@ from dicomnode.segment.segmenter import Segmenter
 SOFTWARE = f"dicomnode {__version__}"
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A series as far as the measurements; what follows depends on more than its files."""
+
+    volume: Volume
+    segmentation: Segmentation
+    anatomy: Anatomy
+    measurements: Measurements
+
+
+def prepare_series(
+    paths: Sequence[Path],
+    segmenter: Segmenter,
+    progress: Progress = no_progress,
+    decoded: DecodedSlices | None = None,
+) -> Prepared:
+    """Assemble, segment and measure the CT series in ``paths``; slices in ``decoded`` are not read again.
+
+    Raises
+    ------
+    SeriesRefusedError
+        If the series can't be measured.
+    AssembleError
+        If the files are no series.
+    """
+    volume = assemble_series(paths, lambda done, total: progress("assemble", done / total), decoded)
+    segmentation = segmenter.segment(volume, progress)
+    progress("measure", 0.0)
+    anatomy = find_anatomy(segmentation, volume.affine)
+    return Prepared(volume, segmentation, anatomy, measure_volume(volume, segmentation, anatomy))
+
+
 def analyze_series(
     paths: Sequence[Path],
     segmenter: Segmenter,
@@ -54,6 +87,7 @@ def analyze_series(
     nifti: bool = False,
     priors: Callable[[], Findings | None] = lambda: None,
     further: FurtherResults = NOTHING_FURTHER,
+    prepare: Callable[[], Prepared] | None = None,
 ) -> Analysis:
     """Measure the CT series in ``paths`` and write its results to ``out``.
 
@@ -61,7 +95,7 @@ def analyze_series(
     as NIfTI if ``nifti``, and what ``further`` names; a series that can't be measured gets ``refusal.dcm``
     and ``sc.dcm`` that say why. The report names ``predecessor`` as the one that it replaces. ``priors`` is
     called when the masks are there, and gives the earlier results to compare with; None compares nothing and
-    says nothing of it.
+    says nothing of it. ``prepare`` does what :func:`prepare_series` does with these files.
 
     Raises
     ------
@@ -70,13 +104,13 @@ def analyze_series(
     """
     out.mkdir(parents=True, exist_ok=True)
     try:
-        volume = assemble_series(paths, lambda done, total: progress("assemble", done / total))
-        segmentation = segmenter.segment(volume, progress)
+        prepared = prepare() if prepare is not None else prepare_series(paths, segmenter, progress)
     except SeriesRefusedError as refused:
         results = build_refusal(
             paths, refused.reason, refused.detail, SOFTWARE, out, predecessor, further.language
         )
         return Analysis(results, (refused.reason, refused.detail))
+    volume, segmentation = prepared.volume, prepared.segmentation
     provenance = provenance_of(volume, segmentation, segmenter, config_sha256)
     results = publish(
         volume,
@@ -88,6 +122,7 @@ def analyze_series(
         nifti=nifti,
         priors=priors,
         further=further,
+        prepared=prepared,
     )
     return Analysis(results)
 
@@ -103,6 +138,7 @@ def publish(
     nifti: bool = False,
     priors: Callable[[], Findings | None] = lambda: None,
     further: FurtherResults = NOTHING_FURTHER,
+    prepared: Prepared | None = None,
 ) -> ResultSet:
     """Measure masks and write what :func:`analyze_series` says to ``out``.
 
@@ -112,8 +148,8 @@ def publish(
         If a result can't be built.
     """
     progress("measure", 0.0)
-    anatomy = find_anatomy(segmentation, volume.affine)
-    measurements = measure_volume(volume, segmentation, anatomy)
+    anatomy = prepared.anatomy if prepared else find_anatomy(segmentation, volume.affine)
+    measurements = prepared.measurements if prepared else measure_volume(volume, segmentation, anatomy)
     if provenance.correction is not None:
         measurements = replace(measurements, uncertainty=unknown(CORRECTED))
     course = _course(measurements, provenance, priors())

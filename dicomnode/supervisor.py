@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,7 @@ class Supervisor:
         self._events: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._last_words: list[str] = []
         self._lock = threading.Lock()
+        self._writing = threading.Lock()
         self._starts = 0
         self._cpu_until = 0.0
         self.model_loaded = False
@@ -187,6 +188,12 @@ class Supervisor:
         }
         return _analysis(self._request(request, progress, priors))
 
+    def tell(self, notice: Mapping[str, str]) -> None:
+        """Tell the worker of a series that is arriving; one that doesn't run needn't know."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            self._write(process, notice)
+
     def stop(self) -> None:
         """End the worker; an analysis in another thread gets a :class:`WorkerError`."""
         process = self._process
@@ -204,8 +211,12 @@ class Supervisor:
             process = self._living_process()
             wanted = {"model": self._model, "device": self._device_now(), "lungs": self._lungs}
             wanted["runtime"] = self._runtime
-            _tell(process, {**request, **wanted})
+            self._write(process, {**request, **wanted})
             return self._wait_for_answer(process, progress, priors)
+
+    def _write(self, process: subprocess.Popen[str], message: Mapping[str, Any]) -> None:
+        with self._writing:
+            _tell(process, message)
 
     def _wait_for_answer(
         self,
@@ -229,7 +240,7 @@ class Supervisor:
                 progress(event["stage"], event["fraction"])
             elif event["event"] == "priors":
                 assert priors is not None, "the worker asks only when it was told to"
-                _tell(process, priors().to_json())
+                self._write(process, priors().to_json())
             elif event["event"] == "failed":
                 if event.get("last"):  # it is ending: the next call must not meet it half alive
                     self.stop()
@@ -293,7 +304,7 @@ def _analysis(done: dict[str, Any]) -> Analysis:
     return Analysis(ResultSet(files), refusal, cost)
 
 
-def _tell(process: subprocess.Popen[str], message: dict[str, Any]) -> None:
+def _tell(process: subprocess.Popen[str], message: Mapping[str, Any]) -> None:
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError):  # a dead worker is told by its event queue
         process.stdin.write(json.dumps(message) + "\n")

@@ -6,28 +6,35 @@ line. A worker that is killed, hangs or runs out of memory takes nothing else wi
 
 from __future__ import annotations
 
-import io
+import contextlib
 import json
 import os
+import queue
 import signal
 import sys
+import threading
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
+
+import numpy as np
 
 from dicomnode.analysis import Analysis
 from dicomnode.assemble.errors import AssembleError
 from dicomnode.computing import keep_freed_memory
 from dicomnode.correct.job import CorrectionJob, DrawnOn
 from dicomnode.correction_pipeline import correct_series, recognize_series
+from dicomnode.early_work import EarlyWork
 from dicomnode.logs import configure_logging, where_it_happened
 from dicomnode.measure.priors import Findings
-from dicomnode.pipeline import analyze_series
+from dicomnode.pipeline import Prepared, analyze_series, prepare_series
 from dicomnode.process import die_with_parent
 from dicomnode.report.errors import ReportError
 from dicomnode.report.result_set import DocumentReference, FurtherResults, ResultSet
 from dicomnode.segment.card import ModelError
+from dicomnode.segment.morphology import distance_mm
 from dicomnode.segment.segmenter import Segmenter
 
 PROGRESS_INTERVAL_SECONDS = 0.2
@@ -66,7 +73,8 @@ class Worker:
 
     def __init__(self, answers: TextIO) -> None:
         self._answers = answers
-        self._requests: TextIO = io.StringIO()
+        self._requests: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._early = EarlyWork(lambda: self._segmenter)
         self._segmenter: Segmenter | None = None
         self._loaded: tuple[str, str, str, str] | None = None
         self._last_progress = 0.0
@@ -74,11 +82,25 @@ class Worker:
 
     def run(self, requests: TextIO) -> None:
         """Serve until standard input ends."""
-        self._requests = requests
-        for line in requests:
-            self._serve(json.loads(line))
+        threading.Thread(target=self._read, args=(requests,), name="requests", daemon=True).start()
+        while (request := self._requests.get()) is not None:
+            self._serve(request)
+
+    def _read(self, lines: TextIO) -> None:
+        """Requests wait for their turn; what the node tells of arriving series is heard at once."""
+        for line in lines:
+            message = json.loads(line)
+            if "notice" in message:
+                with contextlib.suppress(RuntimeError):  # no thread to be had: worth no request
+                    self._early.notice(message["notice"], message["series"], message.get("path", ""))
+            else:
+                self._requests.put(message)
+        self._requests.put(None)
 
     def _serve(self, request: dict[str, Any]) -> None:
+        if request["command"] != "analyze":
+            self._early.pause()
+            self._early.wait_until_idle()
         try:
             if request["command"] == "load":
                 self._load(request)
@@ -97,6 +119,8 @@ class Worker:
             if tells_of_memory(error):
                 self._give_up()
             self._say(event="failed", error=where_it_happened(error))
+        finally:
+            self._early.resume([Path(path) for path in request.get("paths", ())])
 
     def _give_up(self, why: str = OUT_OF_MEMORY, *, device_failed: bool = False) -> NoReturn:
         """Only a fresh process has its memory back, or a CUDA context that works."""
@@ -113,6 +137,7 @@ class Worker:
             model, device, lungs, runtime = wanted
             self._segmenter = Segmenter.load(model, device, lungs=lungs, runtime=runtime)
             self._loaded = wanted
+            start_thread_pools()
         return self._segmenter
 
     def _recognize(self, request: dict[str, Any]) -> None:
@@ -155,8 +180,9 @@ class Worker:
                 priors=priors,
                 further=further,
             )
+        paths = [Path(path) for path in request["paths"]]
         return analyze_series(
-            [Path(path) for path in request["paths"]],
+            paths,
             segmenter,
             out,
             config_sha256=config_sha256,
@@ -164,13 +190,29 @@ class Worker:
             progress=self._progress,
             priors=priors,
             further=further,
+            prepare=lambda: self._prepare(paths, segmenter),
         )
+
+    def _prepare(self, paths: Sequence[Path], segmenter: Segmenter) -> Prepared:
+        """What early work has made of exactly these files, else with what it has decoded and remembered."""
+        prepared = self._early.prepared(paths)
+        if prepared is not None:
+            return prepared
+        if segmenter.lung_card is not None:
+            self._early.wait_until_idle()
+
+        def progress(stage: str, fraction: float) -> None:
+            if stage == "lesions" and fraction == 0.0:
+                self._early.wait_until_idle()
+            self._progress(stage, fraction)
+
+        return prepare_series(paths, segmenter, progress, self._early.decoded)
 
     def _priors(self) -> Findings | None:
         """The node looks for earlier results while the masks are made, and answers with one line."""
         self._say(event="priors")
-        answer = self._requests.readline()
-        return Findings.from_json(json.loads(answer)) if answer else None
+        answer = self._requests.get()
+        return Findings.from_json(answer) if answer else None
 
     def _progress(self, stage: str, fraction: float) -> None:
         now = time.monotonic()
@@ -182,6 +224,11 @@ class Worker:
     def _say(self, **event: Any) -> None:
         self._answers.write(json.dumps(event) + "\n")
         self._answers.flush()
+
+
+def start_thread_pools() -> None:
+    """Pools that all threads share begin with this thread's priority, not with that of early work."""
+    distance_mm(np.ones((4, 4, 4), np.bool_), (1.0, 1.0, 1.0))
 
 
 def tells_of_memory(error: Exception) -> bool:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from dicomnode.assemble.decoded import DecodedSlices
 from dicomnode.assemble.decoders import LOSSY
 from dicomnode.assemble.errors import AssembleError
 from dicomnode.assemble.gate import (
@@ -19,7 +21,7 @@ from dicomnode.assemble.gate import (
     refuse_unsupported_transfer_syntax,
 )
 from dicomnode.assemble.headers import SliceHeader, read_header
-from dicomnode.assemble.pixels import Progress, read_stored_values, read_volume
+from dicomnode.assemble.pixels import Plausible, Progress, read_slice, read_stored_values, read_volume
 from dicomnode.assemble.refusal import RefusalReason, SeriesRefusedError
 from dicomnode.assemble.stack import SliceStack, check_stack
 from dicomnode.assemble.volume import Acquisition, SourceInstance, Volume
@@ -29,7 +31,9 @@ V = TypeVar("V")
 THICKNESS_TOLERANCE_MM = 0.01
 
 
-def assemble_series(paths: Sequence[Path], progress: Progress | None = None) -> Volume:
+def assemble_series(
+    paths: Sequence[Path], progress: Progress | None = None, decoded: DecodedSlices | None = None
+) -> Volume:
     """Make a volume of the files of one CT series, in any order.
 
     Slices are ordered by their position along the normal, whatever their instance numbers say. The same
@@ -41,6 +45,8 @@ def assemble_series(paths: Sequence[Path], progress: Progress | None = None) -> 
         The files of one series.
     progress:
         Called with (slices decoded, slices in all).
+    decoded:
+        Slices that needn't be read again.
 
     Raises
     ------
@@ -52,7 +58,7 @@ def assemble_series(paths: Sequence[Path], progress: Progress | None = None) -> 
     """
     if not paths:
         raise AssembleError("a series without files can't be assembled")
-    headers = _one_series([read_header(path) for path in sorted(paths)])
+    headers = _one_series([_header(path, decoded) for path in sorted(paths)])
     distinct, repeated = _without_repetitions(headers)
     check_headers(distinct)
     stack = SliceStack.of(distinct)
@@ -61,7 +67,7 @@ def assemble_series(paths: Sequence[Path], progress: Progress | None = None) -> 
         _refuse_different_pixels(header, repetition)
     first = stack.headers[0]
     return Volume(
-        hu=read_volume(stack.headers, progress),
+        hu=read_volume(stack.headers, progress, lambda header, out: _fill(header, out, decoded)),
         affine=stack.affine,
         instances=tuple(SourceInstance(h.sop_instance_uid, h.sop_class_uid, h.path) for h in stack.headers),
         study_instance_uid=first.study_instance_uid,
@@ -69,6 +75,19 @@ def assemble_series(paths: Sequence[Path], progress: Progress | None = None) -> 
         frame_of_reference_uid=first.frame_of_reference_uid or derived_frame_of_reference_uid(first),
         acquisition=_acquisition(stack.headers),
     )
+
+
+def _header(path: Path, decoded: DecodedSlices | None) -> SliceHeader:
+    known = decoded.find(path) if decoded is not None else None
+    return known.header if known is not None else read_header(path)
+
+
+def _fill(header: SliceHeader, out: NDArray[np.int16], decoded: DecodedSlices | None) -> Plausible:
+    known = decoded.find(header.path) if decoded is not None else None
+    if known is None or known.header is not header:
+        return read_slice(header, out)
+    np.copyto(out, known.hu)
+    return known.values
 
 
 def derived_frame_of_reference_uid(header: SliceHeader) -> str:

@@ -60,6 +60,17 @@ def check_headers(headers: Headers) -> None:
         raise SeriesRefusedError(RefusalReason.TOO_FEW_SLICES, detail)
 
 
+def check_slice(header: SliceHeader) -> None:
+    """What a single slice must say before it can be decoded; refuses as :func:`check_headers`."""
+    refuse_not_ct([header])
+    refuse_localizer([header])
+    refuse_not_single_grey_frames([header])
+    refuse_unsupported_transfer_syntax([header])
+    refuse_missing_pixel_data([header])
+    refuse_bad_rescale([header])
+    refuse_missing_geometry([header])
+
+
 def refuse_not_ct(headers: Headers) -> None:
     """CT Image Storage and Modality CT. Enhanced CT keeps a series in one instance: it is told apart here."""
     others = Counter(header.modality or "none" for header in headers if header.modality != "CT")

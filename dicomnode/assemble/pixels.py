@@ -37,10 +37,24 @@ _SEQUENCE_DELIMITATION_ITEM = 0xFFFEE0DD
 Progress = Callable[[int, int], None]
 
 
-def read_volume(headers: Sequence[SliceHeader], progress: Progress | None = None) -> NDArray[np.int16]:
+@dataclass(frozen=True)
+class Plausible:
+    """Voxels of a sample, every fourth row and column, that are air and that are soft tissue."""
+
+    air: int
+    tissue: int
+
+
+Fill = Callable[[SliceHeader, NDArray[np.int16]], Plausible]
+
+
+def read_volume(
+    headers: Sequence[SliceHeader], progress: Progress | None = None, fill: Fill | None = None
+) -> NDArray[np.int16]:
     """Decode the slices in the order given: int16 of shape (slices, rows, columns) in HU.
 
-    ``progress`` is called with (slices done, slices in all) from the calling thread.
+    ``progress`` is called with (slices done, slices in all) from the calling thread, ``fill`` for each slice
+    from several; by default it is :func:`read_slice`.
 
     Raises
     ------
@@ -52,14 +66,11 @@ def read_volume(headers: Sequence[SliceHeader], progress: Progress | None = None
     assert first.rows is not None and first.columns is not None  # the gate saw to it
     hu = np.empty((len(headers), first.rows, first.columns), dtype=np.int16)
 
-    def fill(index: int) -> Plausible:
-        read_hounsfield(headers[index], hu[index])
-        return plausible_values(hu[index])
-
+    fill = fill or read_slice
     found = Plausible(0, 0)
     pool = ThreadPoolExecutor(max_workers=min(MOST_THREADS, len(os.sched_getaffinity(0))))
     try:
-        for done, values in enumerate(pool.map(fill, range(len(headers))), start=1):
+        for done, values in enumerate(pool.map(fill, headers, hu), start=1):
             found = Plausible(found.air + values.air, found.tissue + values.tissue)
             if progress is not None:
                 progress(done, len(headers))
@@ -67,6 +78,12 @@ def read_volume(headers: Sequence[SliceHeader], progress: Progress | None = None
         pool.shutdown(cancel_futures=True)
     refuse_implausible_hu(hu, found)
     return hu
+
+
+def read_slice(header: SliceHeader, out: NDArray[np.int16]) -> Plausible:
+    """:func:`read_hounsfield`, and what the slice has of air and tissue."""
+    read_hounsfield(header, out)
+    return plausible_values(out)
 
 
 def read_hounsfield(header: SliceHeader, out: NDArray[np.int16]) -> None:
@@ -158,14 +175,6 @@ def to_hounsfield(stored: NDArray[Any], header: SliceHeader, out: NDArray[np.int
     padding = _padding_range(header, stored.dtype)
     if padding is not None and padding[0] * slope + intercept > PADDING_ABOVE_HU:
         out[(stored >= padding[0]) & (stored <= padding[1])] = FLOOR_HU
-
-
-@dataclass(frozen=True)
-class Plausible:
-    """Voxels of a sample, every fourth row and column, that are air and that are soft tissue."""
-
-    air: int
-    tissue: int
 
 
 def plausible_values(hu: NDArray[np.int16]) -> Plausible:

@@ -100,13 +100,16 @@ def _part_from_gas(sides: NDArray[np.uint8], gas: Mask, spacing_mm: Spacing) -> 
 
 
 def _midline(hu: NDArray[np.float32], body: Mask, air: Mask) -> float:
-    """Column of the body's middle, from the bones at the level of the air, else from the body."""
+    """Column of the body's middle, from the bones at the level of the air, else from the body.
+
+    A whole column: what a few more slices of the abdomen change is far below it.
+    """
     levels = air.sum(axis=(1, 2))
     wide = levels > 0.3 * levels.max() if levels.any() else np.ones(len(levels), bool)
     for mask in (body & (hu > 250), body):
         profile = mask[wide].sum(axis=(0, 1)).astype(float)
         if profile.sum() > 50:
-            return float((profile * np.arange(len(profile))).sum() / profile.sum())
+            return float(round((profile * np.arange(len(profile))).sum() / profile.sum()))
     return float(hu.shape[2] - 1) / 2
 
 

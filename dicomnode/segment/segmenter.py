@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from dicomnode.assemble.orientation import AxisOrder
 from dicomnode.assemble.volume import Volume
 from dicomnode.segment.card import ModelCard, load_installed_card
 from dicomnode.segment.confidence import Confidence, doubt_in_place
+from dicomnode.segment.lesion_rules import SMOOTHING_MM, SMOOTHING_REACH
 from dicomnode.segment.lesions import Found, LesionModel, as_byte, choose_device
 from dicomnode.segment.lobe_card import LobeCard, installed_lobe_card
 from dicomnode.segment.lobes import LobeModel
@@ -22,6 +24,7 @@ from dicomnode.segment.lungs import find_lungs
 from dicomnode.segment.runtimes.runtime import TORCH
 from dicomnode.segment.segmentation import QualityFlag, Segmentation
 from dicomnode.segment.sides import sides_of
+from dicomnode.segment.stages import LungSlices, Spacing, StageMemory, aligned, rounded
 
 CLASSICAL = "classical"
 """Lungs by thresholds and morphology alone."""
@@ -35,12 +38,13 @@ class Segmenter:
 
     Lungs are found by thresholds and morphology, their airless parts by a network where there is one. Lungs
     and lobes are found on the CPU, wherever lesions are: coarse grids take a second there. Without a lobe
-    model the lobe map stays empty.
+    model the lobe map stays empty. ``memory`` keeps what steps gave, if it has room; by default it has none.
     """
 
     def __init__(
         self, lesions: LesionModel, lobes: LobeModel | None = None, lungs: LungNetwork | None = None
     ) -> None:
+        self.memory = StageMemory()
         self._lesions = lesions
         self._lobes = lobes
         self._lungs = lungs
@@ -132,15 +136,14 @@ class Segmenter:
         tell: Progress = progress if progress is not None else _nothing
         order = AxisOrder.from_affine(volume.affine)
         hu = np.ascontiguousarray(order.to_patient(volume.hu))
-        spacing_mm = order.patient_spacing(volume.spacing_mm)
+        spacing_mm = rounded(order.patient_spacing(volume.spacing_mm))
         tell("lungs", 0.0)
-        lungs = find_lungs(hu, spacing_mm, lambda done: tell("lungs", done), self._lungs)
-        tell("lesions", 0.0)
-        found = self._lesions.search(
-            hu, lungs.sides > 0, spacing_mm, progress=lambda done: tell("lesions", done)
-        )
+        padded, repeated = aligned(hu, spacing_mm, _feet_mm(volume, order))
+        lungs = find_lungs(padded, spacing_mm, lambda done: tell("lungs", done), self._lungs)
+        del padded
+        sides = lungs.sides[repeated:]
+        found = self._find_lesions(hu, sides, spacing_mm, tell)
         labels = found.labels
-        sides = lungs.sides
         if self.card.postprocessing.finds_lungs:
             sides = sides_of(labels > 0, sides)
         lobes, flags = self._find_lobes(sides, spacing_mm, tell)
@@ -161,15 +164,42 @@ class Segmenter:
         doubt_in_place(found.levels, found.labels, low, high)
         return Confidence(error, np.ascontiguousarray(order.from_patient(found.levels)))
 
+    def _find_lesions(
+        self, hu: NDArray[np.int16], sides: NDArray[np.uint8], spacing_mm: Spacing, tell: Progress
+    ) -> Found:
+        """Lesions in the slices with lung, which alone count unless the card wants the body's box."""
+        tell("lesions", 0.0)
+        preprocessing = self.card.preprocessing
+        smoothed = math.ceil(SMOOTHING_REACH * SMOOTHING_MM / spacing_mm[0])
+        reach = max(preprocessing.context_slices, smoothed) + 1
+        slices = LungSlices.of(sides, reach if preprocessing.crop == "lungs" else len(hu))
+        part, lung = slices.of_volume(hu), slices.of_volume(sides) > 0
+        found = self.memory.recall(
+            "lesions",
+            (part, lung, spacing_mm, self._lesions.choice),
+            lambda: self._lesions.search(part, lung, spacing_mm, progress=lambda done: tell("lesions", done)),
+        )
+        return Found(slices.in_volume(found.labels), slices.in_volume(found.levels))
+
     def _find_lobes(
-        self, sides: NDArray[np.uint8], spacing_mm: tuple[float, float, float], tell: Progress
+        self, sides: NDArray[np.uint8], spacing_mm: Spacing, tell: Progress
     ) -> tuple[NDArray[np.uint8], tuple[QualityFlag, ...]]:
         if self._lobes is None:
             return np.zeros_like(sides), ()
         tell("lobes", 0.0)
-        found = self._lobes.find(sides, spacing_mm)
+        model, slices = self._lobes, LungSlices.of(sides, 0)
+        part = slices.of_volume(sides)
+        found = self.memory.recall("lobes", (part, spacing_mm), lambda: model.find(part, spacing_mm))
         tell("lobes", 1.0)
-        return found.lobes, (QualityFlag.LOBES_UNCERTAIN,) if found.uncertain else ()
+        flags = (QualityFlag.LOBES_UNCERTAIN,) if found.uncertain else ()
+        return slices.in_volume(found.lobes), flags
+
+
+def _feet_mm(volume: Volume, order: AxisOrder) -> float:
+    """Height of the lowest slice in the frame of reference."""
+    axis = order.axes[0]
+    first = float(volume.affine[2, 3])
+    return min(first, first + float(volume.affine[2, 2 - axis]) * (volume.hu.shape[axis] - 1))
 
 
 def _nothing(step: str, done: float) -> None:
