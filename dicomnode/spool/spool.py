@@ -198,13 +198,14 @@ class Spool:
 
     def _make_durable(self, files: Sequence[Path]) -> None:
         """Sync instance files, their directories and the ledger."""
-        for path in files:
+        there = [path for path in files if self.files.exists(path)]  # somebody may have removed one by hand
+        for path in there:
             descriptor = os.open(self.directory / path, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-        for folder in {(self.directory / path).parent for path in files}:
+        for folder in {(self.directory / path).parent for path in there}:
             sync_directory(folder)
         self.ledger.database.sync()
 

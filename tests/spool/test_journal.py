@@ -268,3 +268,12 @@ def test_a_killed_node_leaves_what_the_next_makes_durable(
     assert {(left / record.path).parent, left / "ledger.sqlite"} <= set(synced)
     restarted.close()
     spool.close()
+
+
+def test_a_file_that_somebody_removed_does_not_stop_the_journal(spool: Spool) -> None:
+    first, second = keep(spool, 1), keep(spool, 2)
+    removed, *_ = spool.ledger.instances(first.series_id)
+    (spool.directory / removed.path).unlink()
+    spool.close()
+    assert not list(spool.directory.glob("journal/*"))
+    assert (spool.directory / spool.files.relative_path(second.series_id, second.sop_instance_uid)).exists()
