@@ -91,6 +91,9 @@ class QualityFlag(StrEnum):
     LOBES_UNCERTAIN = "lobes_uncertain"
 
 
+CHECKED_SLICES = 4
+
+
 @dataclass(frozen=True)
 class ModelIdentity:
     """Which model made the masks: name and version of its card, SHA-256 of its weights."""
@@ -146,12 +149,19 @@ class Segmentation:
                 raise ValueError(
                     f"Segmentation.{name} has the value {int(array.max())}, known are 0 to {int(top)}"
                 )
-        if not np.array_equal(self.labels > 0, self.sides > 0):
-            raise ValueError("Segmentation: each voxel with a label needs a side and the other way round")
+        self._check_places()
         if self.confidence is not None and self.confidence.doubt.shape != self.labels.shape:
             raise ValueError("Segmentation: the doubt map has another shape than the labels")
-        if np.any((self.lobes > 0) & (self.sides == 0)):
-            raise ValueError("Segmentation: a voxel has a lobe but lies outside both lungs")
+
+    def _check_places(self) -> None:
+        """A few slices at once: what is compared stays in the processor's cache."""
+        for start in range(0, len(self.labels), CHECKED_SLICES):
+            part = slice(start, start + CHECKED_SLICES)
+            labelled, sided = self.labels[part] > 0, self.sides[part] > 0
+            if not np.array_equal(labelled, sided):
+                raise ValueError("Segmentation: each voxel with a label needs a side and the other way round")
+            if np.any(self.lobes[part] > sided * np.uint8(255)):
+                raise ValueError("Segmentation: a voxel has a lobe but lies outside both lungs")
 
     @cached_property
     def box(self) -> tuple[slice, slice, slice]:

@@ -255,6 +255,19 @@ def test_lungs_and_lobes_choose_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert record["measured"][str(model.choice)]["dice"] >= choose.AGREEMENT
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device: its runtimes can't be seen here")
+def test_on_a_gpu_the_same_is_chosen_among_its_runtimes(tmp_path: Path) -> None:
+    network, shape = NETWORKS["ensemble"]
+    device = torch.device("cuda")
+    image = _image(6, shape).to(device)
+    plain = TorchRuntime(_ready(network).to(device), device, FLOAT32)
+    subject = Subject(network, "2" * 64, device, lambda one: one.run("forward", image, batch=4) > 0, plain)
+    chosen = choose_runtime(subject, memory=Memory(tmp_path))
+    assert chosen.choice.runtime in (TORCH, FUSED)
+    expected = plain.run("forward", image, batch=4) > 0
+    assert agreement(chosen.run("forward", image, batch=4) > 0, expected) >= choose.AGREEMENT
+
+
 def test_dice_of_empty_masks_is_1() -> None:
     empty, some = torch.zeros(4, dtype=torch.bool), torch.tensor([True, True, False, False])
     assert agreement(empty, empty) == 1
