@@ -91,7 +91,7 @@ def choose_runtime(subject: Subject, wanted: str = AUTO, memory: Memory | None =
     if wanted == TORCH or isinstance(subject.network, onnx.OnnxNetwork):
         return subject.plain
     memory = memory or Memory()
-    key = digest_of("choice 1", subject.weights_sha256, surroundings(subject.device), wanted)
+    key = digest_of("choice 2", subject.weights_sha256, surroundings(subject.device), wanted)
     record = memory.recall(key)
     if record is None:
         measured = _measure(subject, wanted, memory)
@@ -130,7 +130,7 @@ class Guarded:
 
 def remembered(weights_sha256: str, device: torch.device, wanted: str = AUTO) -> dict[str, Any] | None:
     """What was measured for weights on this machine, if it was: ``runtime``, ``precision``, ``measured``."""
-    return Memory().recall(digest_of("choice 1", weights_sha256, surroundings(device), wanted))
+    return Memory().recall(digest_of("choice 2", weights_sha256, surroundings(device), wanted))
 
 
 def in_words(weights_sha256: str, device: torch.device, wanted: str = AUTO) -> str:
