@@ -108,6 +108,8 @@ class EarlyWork:
                     self._drop(series_id)
             if finished:
                 self._prepared = None
+                if (segmenter := self._segmenter()) is not None:
+                    segmenter.memory.clear()
             self._paused = False
             self._changed.notify_all()
 
