@@ -4,7 +4,8 @@
 
 Builds one small phantom chest and copies it under new UIDs (--series 1000 for a thousand), starts a Ray
 cluster whose machines are all this one (one CPU each), and has each way measure everything. The rows must be
-the same to the byte. Prints the table of docs/scale.md: series an hour by workers, the overhead a series.
+the same to the byte. Before that, a worker here and one there get a series by turns, which shows what the way
+to the cluster costs whatever else the machine does. Prints the tables of docs/scale.md.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import os
 import platform
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,8 +27,10 @@ from pydicom import dcmread
 from pydicom.uid import generate_uid
 
 from benchmarks.ray_machines import RayMachine
+from dicomnode.cluster.supervisor import ClusterSupervisor
 from dicomnode.phantom import LesionKind, LesionSpec, PhantomSpec, build_phantom, write_series
 from dicomnode.segment.segmentation import Lobe
+from dicomnode.supervisor import Supervisor
 
 SHAPE = (24, 64, 64)
 TABLES = ("cohort.csv", "not_measured.csv")
@@ -54,7 +58,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--series", type=int, default=60)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2], help="none: only the turns")
+    parser.add_argument("--turns", type=int, default=10)
     parser.add_argument("--model", default="medip_unet2d")
     parser.add_argument("--out", type=Path, help="keep archive and tables here")
     arguments = parser.parse_args()
@@ -67,6 +72,7 @@ def main() -> None:
         head = RayMachine(0)
         stack.callback(head.kill)
         head.start()
+        _print_turns(_turns(archive, folder, head, arguments))
         runs = []
         for workers in arguments.workers:
             for where in ("here", "cluster"):
@@ -78,9 +84,50 @@ def main() -> None:
                     address = head.address if where == "cluster" else ""
                     out = folder / f"{where}-{workers}"
                     runs.append(_run(archive, out, where, workers, address, arguments))
-    _print(runs, megabytes)
-    if len({run.rows for run in runs}) != 1:
+    if runs:
+        _print(runs, megabytes)
+    if len({run.rows for run in runs}) > 1:
         sys.exit("the rows differ")
+
+
+def _turns(
+    archive: Path, folder: Path, head: RayMachine, arguments: argparse.Namespace
+) -> dict[str, list[tuple[float, float]]]:
+    """Seconds of each series by worker: of the whole call, and of what isn't its analysis."""
+    machine = RayMachine(1, head)
+    machine.start()
+    workers = {
+        "here": Supervisor(arguments.model, "cpu", 900.0),
+        "cluster": ClusterSupervisor(head.address, 1, arguments.model, "cpu", 900.0),
+    }
+    seconds: dict[str, list[tuple[float, float]]] = {where: [] for where in workers}
+    try:
+        while not workers["cluster"].is_ready():
+            time.sleep(1)
+        paths = sorted((archive / "00000").iterdir())
+        for turn in range(arguments.turns + 1):
+            for where, worker in workers.items():
+                began = time.monotonic()
+                analysis = worker.analyze(paths, folder / f"turn-{turn}-{where}", "0" * 64)
+                whole = time.monotonic() - began
+                if turn:  # the first has the models loaded
+                    seconds[where].append((whole, whole - sum(analysis.cost.step_seconds.values())))
+    finally:
+        for worker in workers.values():
+            worker.stop()
+        machine.kill()
+    return seconds
+
+
+def _print_turns(seconds: dict[str, list[tuple[float, float]]]) -> None:
+    number = len(seconds["here"])
+    print(f"One series by turns, {number} times each, medians; load {os.getloadavg()[0]:.1f}:\n")
+    print("| worker | a series | of it not the analysis |")
+    print("|---|---|---|")
+    for where, found in seconds.items():
+        whole, beside = (statistics.median(values) for values in zip(*found, strict=True))
+        print(f"| {where} | {whole:.2f} s | {1000 * beside:.0f} ms |")
+    print(flush=True)
 
 
 def _archive(folder: Path, number: int) -> float:
