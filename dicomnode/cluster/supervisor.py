@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
 
 from dicomnode.analysis import no_progress
 from dicomnode.report.result_set import NOTHING_FURTHER, FurtherResults
@@ -62,6 +63,9 @@ class ClusterSupervisor(Supervisor):
             LOGGER.info("the cluster has a worker again")
         self.why_not = ""
         return True
+
+    def tell(self, notice: Mapping[str, str]) -> None:
+        """Nothing: a worker in the cluster has no file before the series is complete."""
 
     def capacity(self) -> int:
         """How many workers fit into the whole cluster.

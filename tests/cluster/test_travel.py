@@ -82,6 +82,7 @@ def test_a_cluster_that_is_not_there_is_told_once(caplog: pytest.LogCaptureFixtu
     supervisor = ClusterSupervisor(nobody.address, 1, "medip_unet2d", "cpu", 60.0)
     with caplog.at_level(logging.WARNING):
         assert not supervisor.is_ready()
+        supervisor.tell({"notice": "slice", "series": "1", "path": "1.dcm"})
         assert not supervisor.is_ready()
     assert supervisor.starts == 1
     supervisor.stop()
