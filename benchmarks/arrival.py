@@ -26,9 +26,8 @@ from pathlib import Path
 
 import pydicom
 from pydicom.uid import generate_uid
-from pynetdicom import AE
-from pynetdicom.sop_class import CTImageStorage
 
+from benchmarks.paced import by_height, send_at_pace
 from dicomnode.demo.node_process import AE_TITLE, NodeProcess
 from dicomnode.demo.pacs import SmallPacs
 from dicomnode.phantom import LesionKind, LesionSpec, PhantomSpec, build_phantom, write_series
@@ -139,7 +138,7 @@ def run(
     """Send the series as new instances; seconds to its results, of analysis, and the results."""
     copies = renamed(paths, folder, root)
     had = set(side.results.rglob("*.dcm"))
-    last = send(side.node, copies, pace)
+    last = send_at_pace(copies, side.node.port, AE_TITLE, pace)
     deadline = last + PATIENCE_SECONDS
     while len(new := set(side.results.rglob("*.dcm")) - had) < RESULTS:
         if time.monotonic() > deadline:
@@ -155,24 +154,6 @@ def analysis_seconds(node: NodeProcess) -> float:
     return float(lines[-1].split("seconds=")[1].split()[0])
 
 
-def send(node: NodeProcess, paths: Sequence[Path], pace: float) -> float:
-    """C-STORE at ``pace`` slices a second over one association; when the last response came."""
-    datasets = [pydicom.dcmread(path) for path in paths]
-    entity = AE("SCANNER")
-    entity.add_requested_context(CTImageStorage, datasets[0].file_meta.TransferSyntaxUID)
-    association = entity.associate("127.0.0.1", node.port, ae_title=AE_TITLE, max_pdu=0)
-    if not association.is_established:
-        sys.exit("the node took no association")
-    began = time.monotonic()
-    for number, dataset in enumerate(datasets):
-        time.sleep(max(0.0, began + number / pace - time.monotonic()))
-        if association.send_c_store(dataset).Status != 0:
-            sys.exit("the node refused an instance")
-    last = time.monotonic()
-    association.release()
-    return last
-
-
 def renamed(paths: Sequence[Path], folder: Path, root: str) -> list[Path]:
     """Copies under UIDs that begin with ``root``."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -185,15 +166,6 @@ def renamed(paths: Sequence[Path], folder: Path, root: str) -> list[Path]:
         copies.append(folder / f"{number:05}.dcm")
         dataset.save_as(copies[-1])
     return copies
-
-
-def by_height(paths: Sequence[Path]) -> list[Path]:
-    """From feet to head."""
-    heights = {
-        path: float(pydicom.dcmread(path, specific_tags=["ImagePositionPatient"]).ImagePositionPatient[2])
-        for path in paths
-    }
-    return sorted(paths, key=heights.__getitem__)
 
 
 def phantom(folder: Path) -> list[Path]:

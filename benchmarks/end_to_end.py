@@ -1,9 +1,10 @@
 """From the last C-STORE response to the last result in the PACS: the node, dicom-ai-router, a plain script.
 
-    python -m benchmarks.end_to_end [--quick] [--ct DIR] [--slices 120 300 600] [--repetitions 3] [--keep DIR]
+    python -m benchmarks.end_to_end [--quick] [--ct DIR] [--slices 120 300 600] [--repetitions 3] [--pace N]
 
 Starts an Orthanc as the PACS and the three systems as processes of this machine, sends each series by dcmtk's
-storescu to one after the other, alternating, and prints the medians as the tables of docs/performance.md. All
+storescu, or at a scanner's pace of N slices a second, to one after the other, alternating, and prints the
+medians as the tables of docs/performance.md. All
 run the same networks; node and script return SEG and SR, the router a text SR and a key image (it knows no
 masks). Each waits three seconds after the last slice before it takes a series for complete; these are shown
 and left out of the ratio. dicom-ai-router is installed from PyPI into a virtual environment of its own.
@@ -21,13 +22,14 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.end_to_end_cases import Case, Sent, copies, patient, phantom
 from benchmarks.end_to_end_systems import Node, Router, Script, SystemFailedError, UnderTest, instances_in
+from benchmarks.paced import by_height, send_at_pace
 from benchmarks.processes import forget_peaks, taken
 from dicomnode.demo.orthanc import OrthancPacs
 
@@ -35,6 +37,7 @@ QUIET_SECONDS = 3.0
 LATE_SECONDS = 1.5
 PATIENCE_SECONDS = 900.0
 POLL_SECONDS = 0.02
+Send = Callable[[UnderTest, Sent], None]
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,12 @@ def main() -> None:
     parser.add_argument("--ct", type=Path, help="folder with a real CT series")
     parser.add_argument("--slices", type=int, nargs="*", default=[120, 300, 600], help="of the phantoms")
     parser.add_argument("--repetitions", type=int, default=3)
+    parser.add_argument("--pace", type=float, help="slices a second; default: as fast as storescu sends")
     parser.add_argument("--keep", type=Path, help="keep phantoms and the router's environment here")
     parser.add_argument("--without", nargs="*", default=[], choices=["router", "script"])
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # whatever was started is stopped
-    storescu = shutil.which("storescu", path="/usr/bin:/usr/local/bin")  # not pynetdicom's
-    if storescu is None:
-        sys.exit("dcmtk's storescu is needed (Debian: apt install dcmtk)")
+    send = _sender(arguments.pace)
     with ExitStack() as stack:
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
         keep = arguments.keep or work
@@ -81,11 +83,36 @@ def main() -> None:
         load = os.getloadavg()[0]
         measured = {
             case.name: _measure(
-                case, systems, pacs, storescu, 1 if arguments.quick else arguments.repetitions, work
+                case, systems, pacs, send, 1 if arguments.quick else arguments.repetitions, work
             )
             for case in cases
         }
     _print(measured, load)
+
+
+def _sender(pace: float | None) -> Send:
+    """Sends a series to a system; back when the last response has come."""
+    storescu = shutil.which("storescu", path="/usr/bin:/usr/local/bin")  # not pynetdicom's
+    if storescu is None:
+        sys.exit("dcmtk's storescu is needed (Debian: apt install dcmtk)")
+
+    def at_once(system: UnderTest, sent: Sent) -> None:
+        command = [
+            storescu,
+            "-aec",
+            system.ae_title,
+            "+sd",
+            "-R",
+            "127.0.0.1",
+            str(system.port),
+            str(sent.folder),
+        ]
+        subprocess.run(command, check=True, env={**os.environ, "TCP_NODELAY": "1"}, capture_output=True)
+
+    def paced(system: UnderTest, sent: Sent) -> None:
+        send_at_pace(by_height(list(sent.folder.glob("*.dcm"))), system.port, system.ae_title, pace or 0.0)
+
+    return paced if pace else at_once
 
 
 def _cases(arguments: argparse.Namespace, keep: Path) -> list[Case]:
@@ -120,7 +147,7 @@ def _measure(
     case: Case,
     systems: Sequence[UnderTest],
     pacs: OrthancPacs,
-    storescu: str,
+    send: Send,
     repetitions: int,
     work: Path,
 ) -> dict[str, list[Answer]]:
@@ -131,7 +158,7 @@ def _measure(
     for number in range(repetitions + 1):
         sent = next(source)
         for system in systems:
-            answer = _ask(system, sent, pacs, storescu)
+            answer = _ask(system, sent, pacs, send)
             print(
                 f"{case.name}, {system.name}: {answer.answer_seconds:.2f} s {answer.stages}", file=sys.stderr
             )
@@ -144,22 +171,12 @@ def _measure(
     return found
 
 
-def _ask(system: UnderTest, sent: Sent, pacs: OrthancPacs, storescu: str) -> Answer:
+def _ask(system: UnderTest, sent: Sent, pacs: OrthancPacs, send: Send) -> Answer:
     expected = instances_in(pacs.http_port) + system.results
     pids = system.pids
     forget_peaks(pids)
     before, began = taken(pids), time.time()
-    command = [
-        storescu,
-        "-aec",
-        system.ae_title,
-        "+sd",
-        "-R",
-        "127.0.0.1",
-        str(system.port),
-        str(sent.folder),
-    ]
-    subprocess.run(command, check=True, env={**os.environ, "TCP_NODELAY": "1"}, capture_output=True)
+    send(system, sent)
     last_response = time.time()
     while instances_in(pacs.http_port) < expected:
         if time.time() - last_response > PATIENCE_SECONDS:
