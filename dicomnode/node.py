@@ -167,6 +167,7 @@ class Node:
             "analysis": all(loop.is_alive for loop in self._analysis),
             "delivery": self._delivery.is_alive,
             "housekeeping": self._housekeeping.is_alive,
+            "journal": self._spool.is_alive,
             **self._server.threads_alive(),
         }
         return [name for name, is_alive in alive.items() if not is_alive]

@@ -94,6 +94,11 @@ class Journal:
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs that makes files durable."""
+        return self._thread.is_alive()
+
     def append(
         self, series_id: str, file_name: str, sha256: str, parts: Sequence[bytes | memoryview]
     ) -> Segment | None:

@@ -76,6 +76,11 @@ class Spool:
         self.ledger.close()
         self._lock_file.close()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the journal's thread runs; before :meth:`recover` there is none."""
+        return self._journal is None or self._journal.is_alive
+
     def keep(self, instance: NewInstance, parts: Sequence[bytes | memoryview]) -> Kept:
         """Keep an instance: its file and its ledger row are on disk when this returns.
 

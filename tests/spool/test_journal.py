@@ -277,3 +277,10 @@ def test_a_file_that_somebody_removed_does_not_stop_the_journal(spool: Spool) ->
     spool.close()
     assert not list(spool.directory.glob("journal/*"))
     assert (spool.directory / spool.files.relative_path(second.series_id, second.sop_instance_uid)).exists()
+
+
+def test_the_spool_tells_when_the_journal_s_thread_has_ended(spool: Spool) -> None:
+    assert spool.is_alive
+    assert spool._journal is not None
+    spool._journal.close()
+    assert not spool.is_alive
