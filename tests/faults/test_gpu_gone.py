@@ -19,6 +19,7 @@ from dicomnode.report.result_set import ResultSet
 class Model:
     def __init__(self, device):
         self.device = device
+        self.memory = {{}}
 
     def peak_memory_bytes(self):
         return None
