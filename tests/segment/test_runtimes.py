@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,24 @@ def _ready(network: nn.Module) -> nn.Module:
 
 def _image(count: int, shape: tuple[int, ...]) -> Tensor:
     return torch.rand((count, *shape), generator=torch.Generator().manual_seed(2))
+
+
+CONVERTING = """
+import importlib, sys, time
+from pathlib import Path
+import torch
+from dicomnode.segment.networks.unet2d import UNet2d
+from dicomnode.segment.runtimes.openvino_runtime import OpenVinoRuntime
+OpenVinoRuntime(UNet2d(width=4).eval(), "float32", 2).run("forward", torch.zeros(1, 1, 32, 48), batch=1)
+importlib.import_module("openvino.tools.ovc")  # all that could tell
+print([name for name, module in sys.modules.items() if name.startswith("openvino_telemetry") and module])
+print([path.read_text() for path in Path("/proc/self/task").glob("*/children") if path.read_text().strip()])
+"""
+
+
+def test_openvino_told_its_maker_of_each_start_from_a_process_that_outlived_the_worker() -> None:
+    done = subprocess.run([sys.executable, "-c", CONVERTING], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "[]"]
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -115,14 +117,21 @@ class _Method(nn.Module):
         return result
 
 
+TELEMETRY = "openvino_telemetry"
+
+
 def load_openvino() -> Any:
-    """The package.
+    """The package, without the part of it that reports its use to its maker.
+
+    A hospital's machine has nothing to tell anybody. That part also sends from a forked process, which hangs
+    for ever where the fork took a lock along. OpenVINO does without it where it can't be imported.
 
     Raises
     ------
     RuntimeFailedError
         If it isn't installed.
     """
+    sys.modules.setdefault(TELEMETRY, cast(ModuleType, None))  # what is None there can't be imported
     try:
         return importlib.import_module("openvino")
     except ImportError as error:
