@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -27,13 +25,13 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
+from benchmarks.processes import cpu_seconds, dcmtk, peak_bytes, processor
 from dicomnode.assemble.series import find_series
 from dicomnode.demo.node_process import NodeProcess
 from dicomnode.demo.pacs import SmallPacs
 from dicomnode.demo.phantom_ct import write_phantom_ct
 from dicomnode.spool.spool import LEDGER_NAME
 
-TICKS = os.sysconf("SC_CLK_TCK")
 PATIENCE_SECONDS = 900.0
 DAY_SECONDS = 86400.0
 SERIES_A_DAY = 100
@@ -72,9 +70,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--out", type=Path, help="keep the spool and the log here")
     arguments = parser.parse_args()
-    storescu = shutil.which("storescu", path="/usr/bin:/usr/local/bin")
-    if storescu is None:
-        sys.exit("dcmtk's storescu is needed (Debian: apt install dcmtk)")
+    storescu = dcmtk("storescu")
     with ExitStack() as stack:
         folder = arguments.out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
@@ -111,7 +107,7 @@ def _copies(ct: Path | None, folder: Path, number: int) -> list[Path]:
 
 def _measure(node: NodeProcess, copy: Path, storescu: str) -> Figures:
     worker = _wait_for_worker(node)
-    before = {pid: _cpu_seconds(pid) for pid in (node.pid, worker)}
+    before = {pid: cpu_seconds(pid, ended_children=False) for pid in (node.pid, worker)}
     began = time.monotonic()
     command = [storescu, "-aec", "DICOMNODE", "+sd", "-xs", "127.0.0.1", str(node.port), str(copy)]
     subprocess.run(command, check=True)
@@ -129,10 +125,10 @@ def _measure(node: NodeProcess, copy: Path, storescu: str) -> Figures:
         send_seconds=sent - began,
         answer_seconds=answered - sent,
         analysis_seconds=_analysis_seconds(node.spool_directory, series_id),
-        node_cpu_seconds=_cpu_seconds(node.pid) - before[node.pid],
-        worker_cpu_seconds=_cpu_seconds(worker) - before[worker],
-        node_peak_bytes=_peak_bytes(node.pid),
-        worker_peak_bytes=_peak_bytes(worker),
+        node_cpu_seconds=cpu_seconds(node.pid, ended_children=False) - before[node.pid],
+        worker_cpu_seconds=cpu_seconds(worker, ended_children=False) - before[worker],
+        node_peak_bytes=peak_bytes(node.pid),
+        worker_peak_bytes=peak_bytes(worker),
     )
 
 
@@ -190,18 +186,6 @@ def _ledger_bytes(spool: Path) -> int:
         connection.close()
 
 
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def _peak_bytes(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return 0
-
-
 def _bytes_below(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
@@ -217,7 +201,7 @@ def _print(measured: Sequence[Figures]) -> None:
     megabytes = one.disk_bytes / 1e6
     results = ", ".join(f"{name} {size / 1e6:.1f}" for name, size in one.result_bytes.items())
     rows = [
-        ("measured on", f"{_processor()}, {os.cpu_count()} cores, {len(measured)} series of {slices} slices"),
+        ("measured on", f"{processor()}, {os.cpu_count()} cores, {len(measured)} series of {slices} slices"),
         (
             "received",
             f"{slices / median('send_seconds'):.0f} slices/s, "
@@ -246,13 +230,6 @@ def _print(measured: Sequence[Figures]) -> None:
     print("| what | figure |\n|---|---|")
     for what, figure in rows:
         print(f"| {what} | {figure} |")
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from pathlib import Path
 from benchmarks.end_to_end_cases import Case, Sent, copies, patient, phantom
 from benchmarks.end_to_end_systems import Node, Router, Script, SystemFailedError, UnderTest, instances_in
 from benchmarks.paced import by_height, send_at_pace
-from benchmarks.processes import forget_peaks, taken
+from benchmarks.processes import dcmtk, forget_peaks, processor, taken
 from dicomnode.demo.orthanc import OrthancPacs
 
 QUIET_SECONDS = 3.0
@@ -92,9 +92,7 @@ def main() -> None:
 
 def _sender(pace: float | None) -> Send:
     """Sends a series to a system; back when the last response has come."""
-    storescu = shutil.which("storescu", path="/usr/bin:/usr/local/bin")  # not pynetdicom's
-    if storescu is None:
-        sys.exit("dcmtk's storescu is needed (Debian: apt install dcmtk)")
+    storescu = dcmtk("storescu")
 
     def at_once(system: UnderTest, sent: Sent) -> None:
         command = [
@@ -196,7 +194,7 @@ def _ask(system: UnderTest, sent: Sent, pacs: OrthancPacs, send: Send) -> Answer
 
 
 def _print(measured: Mapping[str, Mapping[str, Sequence[Answer]]], load: float) -> None:
-    print(f"{_processor()}, {os.cpu_count()} cores, load {load:.1f} at the start; medians of a series.\n")
+    print(f"{processor()}, {os.cpu_count()} cores, load {load:.1f} at the start; medians of a series.\n")
     print(
         "| series | system | sending s | answer s | without wait s | ratio | CPU s | peak MB | written MB |"
     )
@@ -227,13 +225,6 @@ def _print(measured: Mapping[str, Mapping[str, Sequence[Answer]]], load: float) 
 
 def _median(answers: Sequence[Answer], name: str) -> float:
     return float(statistics.median(getattr(answer, name) for answer in answers))
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return "unknown processor"
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.end_to_end_cases import Case, copies, phantom
-from benchmarks.processes import family, resident_bytes
+from benchmarks.processes import cpu_seconds, family, resident_bytes
 from dicomnode.deliver.peer import echo
 from dicomnode.deliver.sender import send_files
 from dicomnode.demo.node_process import NodeProcess
@@ -199,7 +199,7 @@ def _started(directory: Path) -> tuple[float, float, int, float]:
         while not (listens(node.port) and echo(node.peer) is None):
             _still_alive(process, began, node)
         ready = time.perf_counter() - began
-        used = _cpu_seconds(process.pid)
+        used = cpu_seconds(process.pid, ended_children=False)
         memory = resident_bytes(process.pid)
         while "model loaded" not in node.log_path.read_text(encoding="utf-8"):
             _still_alive(process, began, node)
@@ -207,12 +207,6 @@ def _started(directory: Path) -> tuple[float, float, int, float]:
         process.terminate()
         process.wait()
     return ready, used, memory, time.perf_counter() - began
-
-
-def _cpu_seconds(pid: int) -> float:
-    """CPU seconds of one process, its children left out."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _still_alive(process: subprocess.Popen[bytes], began: float, node: NodeProcess) -> None:

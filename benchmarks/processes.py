@@ -1,9 +1,12 @@
-"""What a process and its children take, read from /proc."""
+"""What a process and its children take, read from /proc; the machine; and dcmtk's programs."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import platform
+import shutil
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,11 +46,16 @@ def taken(roots: Iterable[int]) -> Taken:
     cpu, written, peak = 0.0, 0, 0
     for pid in family(roots):
         with contextlib.suppress(OSError):
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            cpu += sum(map(int, fields[11:15])) / TICKS
+            cpu += cpu_seconds(pid)
             written += _field(f"/proc/{pid}/io", "write_bytes:")
             peak += _field(f"/proc/{pid}/status", "VmHWM:") * 1024
     return Taken(cpu, written, peak)
+
+
+def cpu_seconds(pid: int, *, ended_children: bool = True) -> float:
+    """Of a process, and of its children that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11 : 15 if ended_children else 13])) / TICKS
 
 
 def resident_bytes(pid: int) -> int:
@@ -65,3 +73,24 @@ def _field(path: str, name: str) -> int:
         if line.startswith(name):
             return int(line.split()[1])
     return 0
+
+
+def processor() -> str:
+    """The name of this machine's processor, else its kind."""
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def dcmtk(tool: str) -> str:
+    """The path of a program of dcmtk's, not pynetdicom's of the same name beside the interpreter.
+
+    Ends the program where it isn't installed.
+    """
+    beside = str(Path(sys.executable).parent)
+    folders = [folder for folder in os.environ["PATH"].split(os.pathsep) if folder != beside]
+    path = shutil.which(tool, path=os.pathsep.join(folders))
+    if path is None:
+        sys.exit(f"{tool} is not installed (package dcmtk)")
+    return path

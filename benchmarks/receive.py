@@ -29,6 +29,8 @@ import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from benchmarks.processes import cpu_seconds, dcmtk, peak_bytes
+
 NO_DELAY = {"TCP_NODELAY": "1"}
 """dcmtk leaves Nagle's algorithm on without it."""
 
@@ -161,11 +163,11 @@ def run(receiver: Receiver, load: Load, slices: Sequence[Path], folder: Path) ->
     try:
         with (_node if receiver.arguments is None else _storescp)(receiver, received) as (process, port):
             environment = os.environ | (NO_DELAY if load.no_delay else {})
-            cpu = _cpu_seconds(process.pid)
+            cpu = cpu_seconds(process.pid)
             begin = time.perf_counter()
             senders = [
                 subprocess.Popen(
-                    [_tool("storescu"), "-aec", "DICOMNODE", "127.0.0.1", str(port), *map(str, share)],
+                    [dcmtk("storescu"), "-aec", "DICOMNODE", "127.0.0.1", str(port), *map(str, share)],
                     env=environment,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
@@ -175,7 +177,7 @@ def run(receiver: Receiver, load: Load, slices: Sequence[Path], folder: Path) ->
             ]
             failed = sum(sender.wait() != 0 for sender in senders)
             seconds = time.perf_counter() - begin
-            return Run(seconds, _cpu_seconds(process.pid) - cpu, _peak_mb(process.pid), failed)
+            return Run(seconds, cpu_seconds(process.pid) - cpu, peak_bytes(process.pid) / 1e6, failed)
     finally:
         shutil.rmtree(received)
 
@@ -203,7 +205,7 @@ def _storescp(receiver: Receiver, received: Path) -> Iterator[tuple[subprocess.P
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    command = [_tool("storescp"), "-od", str(received), *(receiver.arguments or ()), str(port)]
+    command = [dcmtk("storescp"), "-od", str(received), *(receiver.arguments or ()), str(port)]
     environment = os.environ | (NO_DELAY if receiver.no_delay else {})
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True
@@ -216,29 +218,6 @@ def _storescp(receiver: Receiver, received: Path) -> Iterator[tuple[subprocess.P
                 time.sleep(0.01)
         yield process, port
         process.kill()
-
-
-def _tool(name: str) -> str:
-    """dcmtk's, not pynetdicom's of the same name beside the interpreter."""
-    beside = str(Path(sys.executable).parent)
-    folders = [folder for folder in os.environ["PATH"].split(os.pathsep) if folder != beside]
-    path = shutil.which(name, path=os.pathsep.join(folders))
-    if path is None:
-        sys.exit(f"{name} is not installed (package dcmtk)")
-    return path
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Of a process and of its children that have ended."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-
-
-def _peak_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
-        if line.startswith("VmHWM"):
-            return int(line.split()[1]) / 1e3
-    return 0.0
 
 
 if __name__ == "__main__":
