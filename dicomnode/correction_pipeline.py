@@ -21,7 +21,7 @@ from dicomnode.correct.merging import Edit, edits_of, merge
 from dicomnode.correct.recognition import SEGMENTS, EditedSegmentation, recognize
 from dicomnode.correct.training_case import keep_for_training
 from dicomnode.measure.priors import Findings
-from dicomnode.pipeline import SOFTWARE, provenance_of, publish
+from dicomnode.pipeline import SOFTWARE, measured, provenance_of, publish
 from dicomnode.report.provenance import Correction, EditedSegment
 from dicomnode.report.refusal import build_refusal
 from dicomnode.report.result_set import NOTHING_FURTHER, DocumentReference, FurtherResults, ResultSet
@@ -86,9 +86,9 @@ def correct_series(
         )
         return Analysis(results, (refused.reason, refused.detail))
     provenance = provenance_of(volume, segmentation, segmenter, config_sha256)
+    progress("measure", 0.0)
     results = publish(
-        volume,
-        segmentation,
+        measured(volume, segmentation),
         replace(provenance, correction=correction),
         out,
         predecessor=predecessor,

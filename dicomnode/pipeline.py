@@ -72,6 +72,11 @@ def prepare_series(
     volume = assemble_series(paths, lambda done, total: progress("assemble", done / total), decoded)
     segmentation = segmenter.segment(volume, progress)
     progress("measure", 0.0)
+    return measured(volume, segmentation)
+
+
+def measured(volume: Volume, segmentation: Segmentation) -> Prepared:
+    """A segmented volume with its measurements."""
     anatomy = find_anatomy(segmentation, volume.affine)
     return Prepared(volume, segmentation, anatomy, measure_volume(volume, segmentation, anatomy))
 
@@ -110,11 +115,9 @@ def analyze_series(
             paths, refused.reason, refused.detail, SOFTWARE, out, predecessor, further.language
         )
         return Analysis(results, (refused.reason, refused.detail))
-    volume, segmentation = prepared.volume, prepared.segmentation
-    provenance = provenance_of(volume, segmentation, segmenter, config_sha256)
+    provenance = provenance_of(prepared.volume, prepared.segmentation, segmenter, config_sha256)
     results = publish(
-        volume,
-        segmentation,
+        prepared,
         provenance,
         out,
         predecessor=predecessor,
@@ -122,14 +125,12 @@ def analyze_series(
         nifti=nifti,
         priors=priors,
         further=further,
-        prepared=prepared,
     )
     return Analysis(results)
 
 
 def publish(
-    volume: Volume,
-    segmentation: Segmentation,
+    prepared: Prepared,
     provenance: Provenance,
     out: Path,
     *,
@@ -138,9 +139,8 @@ def publish(
     nifti: bool = False,
     priors: Callable[[], Findings | None] = lambda: None,
     further: FurtherResults = NOTHING_FURTHER,
-    prepared: Prepared | None = None,
 ) -> ResultSet:
-    """Measure masks and write what :func:`analyze_series` says to ``out``.
+    """Write what :func:`analyze_series` says to ``out``.
 
     Raises
     ------
@@ -148,8 +148,7 @@ def publish(
         If a result can't be built.
     """
     progress("measure", 0.0)
-    anatomy = prepared.anatomy if prepared else find_anatomy(segmentation, volume.affine)
-    measurements = prepared.measurements if prepared else measure_volume(volume, segmentation, anatomy)
+    volume, segmentation, measurements = prepared.volume, prepared.segmentation, prepared.measurements
     if provenance.correction is not None:
         measurements = replace(measurements, uncertainty=unknown(CORRECTED))
     course = _course(measurements, provenance, priors())
@@ -163,7 +162,7 @@ def publish(
     if ResultKind.FHIR in further.kinds:
         results = ResultSet((*results.files, write_fhir(out)))
     if nifti:
-        write_nifti(volume, segmentation, anatomy, out)
+        write_nifti(volume, segmentation, prepared.anatomy, out)
     progress("report", 1.0)
     return results
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from dicomnode.spool import rows
+from dicomnode.spool.database import consistent_look
 from dicomnode.spool.errors import LedgerUnavailableError
 from dicomnode.spool.moves import find
 from dicomnode.spool.records import SeriesDetails, SeriesRecord
@@ -214,12 +215,5 @@ class Browser:
     @contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
         """One consistent look."""
-        with self._lock:
-            try:
-                self._connection.execute("BEGIN")
-                try:
-                    yield self._connection
-                finally:
-                    self._connection.execute("ROLLBACK")
-            except sqlite3.Error as error:
-                raise LedgerUnavailableError(f"can't read the ledger {self._path}: {error}") from error
+        with self._lock, consistent_look(self._connection, self._path) as connection:
+            yield connection

@@ -43,6 +43,25 @@ class _Work(Generic[_T]):
         self.error: Exception | None = None
 
 
+@contextmanager
+def consistent_look(connection: sqlite3.Connection, path: Path) -> Iterator[sqlite3.Connection]:
+    """Read the ledger at ``path`` as it is at one moment.
+
+    Raises
+    ------
+    LedgerUnavailableError
+        If it can't be read.
+    """
+    try:
+        connection.execute("BEGIN")
+        try:
+            yield connection
+        finally:
+            connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        raise LedgerUnavailableError(f"can't read the ledger {path}: {error}") from error
+
+
 class Database:
     """One connection, shared by all threads of the process behind a lock.
 
@@ -179,15 +198,8 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """A consistent look at the ledger."""
-        with self._lock:
-            try:
-                self._connection.execute("BEGIN")
-                try:
-                    yield self._connection
-                finally:
-                    self._connection.execute("ROLLBACK")
-            except sqlite3.Error as error:
-                raise LedgerUnavailableError(f"can't read the ledger {self.path}: {error}") from error
+        with self._lock, consistent_look(self._connection, self.path) as connection:
+            yield connection
 
     @property
     def version(self) -> int:
